@@ -1,0 +1,92 @@
+//! Reason codes of MQTT 5.0, and what they become for an MQTT 3 client.
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
+        /// MQTT 5.0 section 2.4.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum ReasonCode { $($(#[$doc])* $name = $value,)* }
+
+        impl ReasonCode {
+            pub const ALL: &'static [ReasonCode] = &[$(ReasonCode::$name,)*];
+
+            pub fn from_byte(byte: u8) -> Option<Self> {
+                match byte { $($value => Some(Self::$name),)* _ => None }
+            }
+
+            pub fn byte(self) -> u8 {
+                match self { $(Self::$name => $value,)* }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// Also Normal disconnection and Granted QoS 0.
+    Success = 0x00,
+    GrantedQoS1 = 0x01,
+    GrantedQoS2 = 0x02,
+    DisconnectWithWillMessage = 0x04,
+    NoMatchingSubscribers = 0x10,
+    NoSubscriptionExisted = 0x11,
+    ContinueAuthentication = 0x18,
+    ReAuthenticate = 0x19,
+    UnspecifiedError = 0x80,
+    MalformedPacket = 0x81,
+    ProtocolError = 0x82,
+    ImplementationSpecificError = 0x83,
+    UnsupportedProtocolVersion = 0x84,
+    ClientIdentifierNotValid = 0x85,
+    BadUserNameOrPassword = 0x86,
+    NotAuthorized = 0x87,
+    ServerUnavailable = 0x88,
+    ServerBusy = 0x89,
+    Banned = 0x8A,
+    ServerShuttingDown = 0x8B,
+    BadAuthenticationMethod = 0x8C,
+    KeepAliveTimeout = 0x8D,
+    SessionTakenOver = 0x8E,
+    TopicFilterInvalid = 0x8F,
+    TopicNameInvalid = 0x90,
+    PacketIdentifierInUse = 0x91,
+    PacketIdentifierNotFound = 0x92,
+    ReceiveMaximumExceeded = 0x93,
+    TopicAliasInvalid = 0x94,
+    PacketTooLarge = 0x95,
+    MessageRateTooHigh = 0x96,
+    QuotaExceeded = 0x97,
+    AdministrativeAction = 0x98,
+    PayloadFormatInvalid = 0x99,
+    RetainNotSupported = 0x9A,
+    QoSNotSupported = 0x9B,
+    UseAnotherServer = 0x9C,
+    ServerMoved = 0x9D,
+    SharedSubscriptionsNotSupported = 0x9E,
+    ConnectionRateExceeded = 0x9F,
+    MaximumConnectTime = 0xA0,
+    SubscriptionIdentifiersNotSupported = 0xA1,
+    WildcardSubscriptionsNotSupported = 0xA2,
+}
+
+impl ReasonCode {
+    /// 0x80 and above say that it failed. MQTT 5.0 section 2.4
+    pub fn is_error(self) -> bool {
+        self.byte() >= 0x80
+    }
+
+    /// The CONNACK return code an MQTT 3 client is told instead. MQTT 3.1.1 section 3.2.2.3
+    pub fn connack_return_code(self) -> u8 {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "MQTT 3.1.1 knows five refusals; each other reason is 'server unavailable'"
+        )]
+        match self {
+            Self::Success => 0,
+            Self::UnsupportedProtocolVersion => 1,
+            Self::ClientIdentifierNotValid => 2,
+            Self::BadUserNameOrPassword => 4,
+            Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
+            _ => 3,
+        }
+    }
+}

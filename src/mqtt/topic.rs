@@ -1,0 +1,184 @@
+//! Topic names and topic filters: types that exist only when valid. MQTT 5.0 section 4.7
+
+use super::text::{InvalidText, Text};
+use std::fmt;
+
+/// How deep and how long a topic may be (`mqtt.max_topic_levels`, `mqtt.max_topic_length`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicLimits {
+    pub levels: usize,
+    /// In bytes of UTF-8.
+    pub length: usize,
+}
+
+impl Default for TopicLimits {
+    fn default() -> Self {
+        Self { levels: 64, length: 1024 }
+    }
+}
+
+/// Why a text is no topic name or filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopic {
+    #[error("{0}")]
+    Text(#[from] InvalidText),
+    #[error("empty topic")]
+    Empty,
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
+    #[error("more than {0} levels")]
+    TooDeep(usize),
+    #[error("a topic name holds a wildcard")]
+    Wildcard,
+    #[error("a wildcard shares its level, or # is not the last level")]
+    MisplacedWildcard,
+    #[error("a shared subscription without a share name or without a filter")]
+    Share,
+}
+
+/// What a message is published under: at least one character, no wildcard. [MQTT-4.7.3-1] [MQTT-3.3.2-2]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Text);
+
+/// What a subscription asks for, without any `$share/NAME/` before it: one matcher for routing, policy and API. [MQTT-4.7.1-1]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter(Text);
+
+/// The group of a shared subscription: no `/`, `+` or `#`, at least one character. [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareName(Text);
+
+/// A SUBSCRIBE's filter split once, here, so that policy, routing and store see the group and the filter apart (POL-2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscription {
+    pub share: Option<ShareName>,
+    pub filter: TopicFilter,
+}
+
+impl TopicName {
+    pub fn new(text: Text, limits: TopicLimits) -> Result<Self, InvalidTopic> {
+        check(&text, limits)?;
+        if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+            return Err(InvalidTopic::Wildcard);
+        }
+        Ok(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Begins with `$`: kept from filters whose first level is a wildcard. [MQTT-4.7.2-1]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl TopicFilter {
+    /// A filter without a share prefix. A text that begins with `$share/` is refused: use [`Subscription::new`].
+    pub fn new(text: Text, limits: TopicLimits) -> Result<Self, InvalidTopic> {
+        check(&text, limits)?;
+        if text.as_str() == "$share" || text.starts_with("$share/") {
+            return Err(InvalidTopic::Share);
+        }
+        let mut levels = text.split('/').peekable();
+        while let Some(level) = levels.next() {
+            // The multi-level wildcard is alone in its level and the last one. [MQTT-4.7.1-1] The single-level one fills its level. [MQTT-4.7.1-2]
+            let misplaced = match level {
+                "#" => levels.peek().is_some(),
+                "+" => false,
+                _ => level.bytes().any(|byte| matches!(byte, b'+' | b'#')),
+            };
+            if misplaced {
+                return Err(InvalidTopic::MisplacedWildcard);
+            }
+        }
+        Ok(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    pub fn has_wildcard(&self) -> bool {
+        self.0.bytes().any(|byte| matches!(byte, b'+' | b'#'))
+    }
+}
+
+impl ShareName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Subscription {
+    /// Splits `$share/NAME/FILTER`, or takes the whole text as a filter. MQTT 5.0 section 4.8.2
+    pub fn new(text: Text, limits: TopicLimits) -> Result<Self, InvalidTopic> {
+        let Some(rest) = text.strip_prefix("$share/") else {
+            return Ok(Self {
+                share: None,
+                filter: TopicFilter::new(text, limits)?,
+            });
+        };
+        let (name, filter) = rest.split_once('/').ok_or(InvalidTopic::Share)?;
+        if name.is_empty() || filter.is_empty() || name.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+            return Err(InvalidTopic::Share);
+        }
+        let filter = TopicFilter::new(Text::try_from(filter)?, limits)?;
+        Ok(Self {
+            share: Some(ShareName(Text::try_from(name)?)),
+            filter,
+        })
+    }
+}
+
+impl fmt::Display for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.share {
+            Some(share) => write!(f, "$share/{}/{}", share.as_str(), self.filter.as_str()),
+            None => f.write_str(self.filter.as_str()),
+        }
+    }
+}
+
+fn check(text: &Text, limits: TopicLimits) -> Result<(), InvalidTopic> {
+    if text.is_empty() {
+        return Err(InvalidTopic::Empty);
+    }
+    if text.len() > limits.length {
+        return Err(InvalidTopic::TooLong(limits.length));
+    }
+    if text.bytes().filter(|byte| *byte == b'/').count() >= limits.levels {
+        return Err(InvalidTopic::TooDeep(limits.levels));
+    }
+    Ok(())
+}
+
+macro_rules! reads_as_str {
+    ($($name:ident),*) => {$(
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+reads_as_str!(TopicName, TopicFilter, ShareName);
