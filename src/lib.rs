@@ -3,6 +3,7 @@
 
 // rank 0: pure
 pub mod mqtt;
+pub mod problem;
 pub mod secret;
 pub mod units;
 // rank 1: pure, but for identity::io

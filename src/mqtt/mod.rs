@@ -8,8 +8,9 @@ mod topic;
 mod version;
 
 pub use self::packet::{
-    Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Packet, Publish, PublishProperties, ReasonProperties, RetainHandling,
-    SubAck, Subscribe, SubscribeFilter, SubscriptionIdentifier, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
+    Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Packet, Publish,
+    PublishProperties, ReasonProperties, RetainHandling, SubAck, Subscribe, SubscribeFilter,
+    SubscriptionIdentifier, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
 };
 pub use self::qos::QoS;
 pub use self::reason_code::ReasonCode;

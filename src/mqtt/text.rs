@@ -22,7 +22,9 @@ impl Text {
     /// code has to carry them. U+FEFF is kept. [MQTT-1.5.4-3]
     pub fn new(bytes: Bytes) -> Result<Self, InvalidText> {
         if bytes.iter().all(|byte| (0x20..0x7f).contains(byte)) {
-            return ByteString::try_from(bytes).map(Self).map_err(|_| InvalidText::IllFormed);
+            return ByteString::try_from(bytes)
+                .map(Self)
+                .map_err(|_| InvalidText::IllFormed);
         }
         let text = ByteString::try_from(bytes).map_err(|_| InvalidText::IllFormed)?;
         match text.chars().find(|character| is_disallowed(*character)) {
@@ -84,5 +86,7 @@ impl fmt::Display for Text {
 
 fn is_disallowed(character: char) -> bool {
     let code_point = u32::from(character);
-    character.is_control() || (0xFDD0..=0xFDEF).contains(&code_point) || code_point & 0xFFFE == 0xFFFE
+    character.is_control()
+        || (0xFDD0..=0xFDEF).contains(&code_point)
+        || code_point & 0xFFFE == 0xFFFE
 }

@@ -13,7 +13,10 @@ pub struct TopicLimits {
 
 impl Default for TopicLimits {
     fn default() -> Self {
-        Self { levels: 64, length: 1024 }
+        Self {
+            levels: 64,
+            length: 1024,
+        }
     }
 }
 
@@ -129,7 +132,10 @@ impl Subscription {
             });
         };
         let (name, filter) = rest.split_once('/').ok_or(InvalidTopic::Share)?;
-        if name.is_empty() || filter.is_empty() || name.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+        if name.is_empty()
+            || filter.is_empty()
+            || name.bytes().any(|byte| matches!(byte, b'+' | b'#'))
+        {
             return Err(InvalidTopic::Share);
         }
         let filter = TopicFilter::new(Text::try_from(filter)?, limits)?;
