@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 // rank 0: pure
+pub mod address;
 pub mod mqtt;
 pub mod problem;
 pub mod secret;
