@@ -1,5 +1,7 @@
 //! Reason codes of MQTT 5.0, and what they become for an MQTT 3 client.
 
+use super::PacketType;
+
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
         /// MQTT 5.0 section 2.4.
@@ -88,5 +90,61 @@ impl ReasonCode {
             Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
             _ => 3,
         }
+    }
+}
+
+impl ReasonCode {
+    /// Whether the specification lists this code for that type of packet. MQTT 5.0 section 2.4, table 2-6
+    pub fn may_stand_in(self, packet: PacketType) -> bool {
+        use PacketType::{
+            Auth, ConnAck, Disconnect, PubAck, PubComp, PubRec, PubRel, SubAck, UnsubAck,
+        };
+        let packets: &[PacketType] = match self {
+            Self::Success => &[
+                ConnAck, PubAck, PubRec, PubRel, PubComp, SubAck, UnsubAck, Disconnect, Auth,
+            ],
+            Self::GrantedQoS1 | Self::GrantedQoS2 => &[SubAck],
+            Self::NoMatchingSubscribers => &[PubAck, PubRec],
+            Self::NoSubscriptionExisted => &[UnsubAck],
+            Self::ContinueAuthentication | Self::ReAuthenticate => &[Auth],
+            Self::UnspecifiedError | Self::ImplementationSpecificError | Self::NotAuthorized => {
+                &[ConnAck, PubAck, PubRec, SubAck, UnsubAck, Disconnect]
+            }
+            Self::UnsupportedProtocolVersion
+            | Self::ClientIdentifierNotValid
+            | Self::BadUserNameOrPassword
+            | Self::ServerUnavailable
+            | Self::Banned => &[ConnAck],
+            Self::MalformedPacket
+            | Self::ProtocolError
+            | Self::ServerBusy
+            | Self::BadAuthenticationMethod
+            | Self::PacketTooLarge
+            | Self::RetainNotSupported
+            | Self::QoSNotSupported
+            | Self::UseAnotherServer
+            | Self::ServerMoved
+            | Self::ConnectionRateExceeded => &[ConnAck, Disconnect],
+            Self::DisconnectWithWillMessage
+            | Self::ServerShuttingDown
+            | Self::KeepAliveTimeout
+            | Self::SessionTakenOver
+            | Self::ReceiveMaximumExceeded
+            | Self::TopicAliasInvalid
+            | Self::MessageRateTooHigh
+            | Self::AdministrativeAction
+            | Self::MaximumConnectTime => &[Disconnect],
+            Self::TopicFilterInvalid => &[SubAck, UnsubAck, Disconnect],
+            Self::TopicNameInvalid | Self::PayloadFormatInvalid => {
+                &[ConnAck, PubAck, PubRec, Disconnect]
+            }
+            Self::PacketIdentifierInUse => &[PubAck, PubRec, SubAck, UnsubAck],
+            Self::PacketIdentifierNotFound => &[PubRel, PubComp],
+            Self::QuotaExceeded => &[ConnAck, PubAck, PubRec, SubAck, Disconnect],
+            Self::SharedSubscriptionsNotSupported
+            | Self::SubscriptionIdentifiersNotSupported
+            | Self::WildcardSubscriptionsNotSupported => &[SubAck, Disconnect],
+        };
+        packets.contains(&packet)
     }
 }

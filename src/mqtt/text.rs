@@ -15,12 +15,18 @@ pub enum InvalidText {
     IllFormed,
     #[error("control character or non-character U+{0:04X}")]
     Disallowed(u32),
+    #[error("more than 65,535 bytes")]
+    TooLong,
 }
 
 impl Text {
     /// Checks the bytes. Ill-formed UTF-8 and U+0000 must be refused [MQTT-1.5.4-1] [MQTT-1.5.4-2]; other control characters and non-characters may be, and no later
     /// code has to carry them. U+FEFF is kept. [MQTT-1.5.4-3]
     pub fn new(bytes: Bytes) -> Result<Self, InvalidText> {
+        // Its length is a Two Byte Integer on the wire. MQTT 5.0 section 1.5.4
+        if bytes.len() > usize::from(u16::MAX) {
+            return Err(InvalidText::TooLong);
+        }
         if bytes.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             return ByteString::try_from(bytes)
                 .map(Self)

@@ -1,0 +1,29 @@
+//! The identifiers of MQTT 5.0 properties. Section 2.2.2.2
+
+pub(super) const PAYLOAD_FORMAT_INDICATOR: u32 = 0x01;
+pub(super) const MESSAGE_EXPIRY_INTERVAL: u32 = 0x02;
+pub(super) const CONTENT_TYPE: u32 = 0x03;
+pub(super) const RESPONSE_TOPIC: u32 = 0x08;
+pub(super) const CORRELATION_DATA: u32 = 0x09;
+pub(super) const SUBSCRIPTION_IDENTIFIER: u32 = 0x0b;
+pub(super) const SESSION_EXPIRY_INTERVAL: u32 = 0x11;
+pub(super) const ASSIGNED_CLIENT_IDENTIFIER: u32 = 0x12;
+pub(super) const SERVER_KEEP_ALIVE: u32 = 0x13;
+pub(super) const AUTHENTICATION_METHOD: u32 = 0x15;
+pub(super) const AUTHENTICATION_DATA: u32 = 0x16;
+pub(super) const REQUEST_PROBLEM_INFORMATION: u32 = 0x17;
+pub(super) const WILL_DELAY_INTERVAL: u32 = 0x18;
+pub(super) const REQUEST_RESPONSE_INFORMATION: u32 = 0x19;
+pub(super) const RESPONSE_INFORMATION: u32 = 0x1a;
+pub(super) const SERVER_REFERENCE: u32 = 0x1c;
+pub(super) const REASON_STRING: u32 = 0x1f;
+pub(super) const RECEIVE_MAXIMUM: u32 = 0x21;
+pub(super) const TOPIC_ALIAS_MAXIMUM: u32 = 0x22;
+pub(super) const TOPIC_ALIAS: u32 = 0x23;
+pub(super) const MAXIMUM_QOS: u32 = 0x24;
+pub(super) const RETAIN_AVAILABLE: u32 = 0x25;
+pub(super) const USER_PROPERTY: u32 = 0x26;
+pub(super) const MAXIMUM_PACKET_SIZE: u32 = 0x27;
+pub(super) const WILDCARD_SUBSCRIPTION_AVAILABLE: u32 = 0x28;
+pub(super) const SUBSCRIPTION_IDENTIFIERS_AVAILABLE: u32 = 0x29;
+pub(super) const SHARED_SUBSCRIPTION_AVAILABLE: u32 = 0x2a;
