@@ -7,6 +7,7 @@ pub mod mqtt;
 pub mod problem;
 pub mod secret;
 pub mod units;
+pub mod yaml;
 // rank 1: pure, but for identity::io
 pub mod audit;
 pub mod identity;

@@ -1,1 +1,33 @@
-//! Under construction.
+//! Who may do what: policies compiled from YAML and asked on every action. Contract section 5.
+
+mod applicable;
+mod assertion;
+mod attribute;
+mod build;
+mod cidr;
+mod compiled;
+mod document;
+mod glob;
+mod index;
+mod judge;
+mod pattern;
+mod permit;
+mod policies;
+mod population;
+mod rule;
+mod who;
+
+pub use self::assertion::{Assertion, Attempt, Failure};
+pub use self::compiled::Compiled;
+pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
+pub use self::policies::{MessageLimit, Policies};
+pub use self::rule::{Action, RuleId};
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The shape of a policy file, each value with its place.
+
+use crate::units::Rate;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+use std::fmt;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) version: Spanned<u32>,
+    #[serde(default)]
+    pub(super) policies: Vec<Spanned<PolicyDocument>>,
+    #[serde(default)]
+    pub(super) tests: Vec<Spanned<AssertionDocument>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyDocument {
+    pub(super) id: Spanned<String>,
+    #[serde(default)]
+    pub(super) description: Option<String>,
+    pub(super) who: Spanned<WhoDocument>,
+    #[serde(default)]
+    pub(super) allow: Vec<Spanned<StatementDocument>>,
+    #[serde(default)]
+    pub(super) deny: Vec<Spanned<StatementDocument>>,
+    #[serde(default)]
+    pub(super) limits: Option<LimitsDocument>,
+    #[serde(default)]
+    pub(super) on_deny: OnDeny,
+    #[serde(default)]
+    pub(super) mode: Mode,
+}
+
+/// `limits:` of a policy.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsDocument {
+    pub(super) messages: MessageRate,
+}
+
+/// How many messages a client may publish where a policy concerns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRate {
+    pub rate: Rate,
+    /// As many as `rate` names, unless it says otherwise.
+    #[serde(default)]
+    pub burst: Option<std::num::NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnDeny {
+    #[default]
+    Refuse,
+    Disconnect,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mode {
+    #[default]
+    Enforce,
+    Audit,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatementDocument {
+    #[serde(default)]
+    pub(super) publish: Option<Texts>,
+    #[serde(default)]
+    pub(super) subscribe: Option<Texts>,
+    #[serde(default)]
+    pub(super) qos: Option<Vec<Spanned<u8>>>,
+    #[serde(default)]
+    pub(super) retain: Option<bool>,
+    #[serde(default)]
+    pub(super) share: Option<Texts>,
+}
+
+/// One assertion of `tests:`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AssertionDocument {
+    pub(super) given: GivenDocument,
+    #[serde(default)]
+    pub(super) allow: Vec<Spanned<AttemptDocument>>,
+    #[serde(default)]
+    pub(super) deny: Vec<Spanned<AttemptDocument>>,
+}
+
+/// Who tries. What is not given is missing; the address is then 0.0.0.0.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GivenDocument {
+    pub(super) username: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) ip: Option<Spanned<String>>,
+    pub(super) auth: Option<Spanned<String>>,
+    pub(super) namespace: Option<String>,
+    pub(super) listener: Option<String>,
+    pub(super) protocol: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) group: Option<Texts>,
+    #[serde(default)]
+    pub(super) cert: Option<CertificateDocument>,
+    #[serde(default)]
+    pub(super) claim: BTreeMap<String, Texts>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateDocument {
+    pub(super) common_name: Option<Texts>,
+    pub(super) organizational_unit: Option<Texts>,
+    pub(super) organization: Option<Texts>,
+    pub(super) san_dns: Option<Texts>,
+    pub(super) san_uri: Option<Texts>,
+    pub(super) san_email: Option<Texts>,
+    pub(super) subject_dn: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) fingerprint: Option<String>,
+}
+
+/// What is tried: exactly one of `publish` and `subscribe`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AttemptDocument {
+    #[serde(default)]
+    pub(super) publish: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) subscribe: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) qos: Option<Spanned<u8>>,
+    #[serde(default)]
+    pub(super) retain: bool,
+}
+
+/// A text, or a list of texts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts(pub(super) Vec<Spanned<String>>);
+
+/// `who:` as it was written.
+#[derive(Debug)]
+pub(super) struct WhoDocument(pub(super) Vec<(Spanned<String>, WhoValue)>);
+
+#[derive(Debug)]
+pub(super) enum WhoValue {
+    Flag(bool),
+    Not(WhoDocument),
+    Texts(Texts),
+}
+
+impl Texts {
+    pub(super) fn into_values(self) -> Vec<String> {
+        self.0.into_iter().map(|text| text.value).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Spanned around the choice, for a choice has no place of its own.
+        let read = Spanned::<OneOrMany>::deserialize(deserializer)?;
+        Ok(match read.value {
+            OneOrMany::One(value) => Self(vec![Spanned {
+                value,
+                referenced: read.referenced,
+                defined: read.defined,
+            }]),
+            OneOrMany::Many(values) => Self(values),
+        })
+    }
+}
+
+enum OneOrMany {
+    One(String),
+    Many(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Choice;
+        impl<'de> Visitor<'de> for Choice {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text (in quotes when it looks like a number) or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(Choice)
+    }
+}
+
+impl<'de> Deserialize<'de> for WhoDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Conditions;
+        impl<'de> Visitor<'de> for Conditions {
+            type Value = WhoDocument;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("conditions such as { group: operators }")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WhoDocument, A::Error> {
+                let mut conditions = Vec::new();
+                while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    let value = match key.value.as_str() {
+                        "any" => WhoValue::Flag(map.next_value()?),
+                        "not" => WhoValue::Not(map.next_value()?),
+                        _ => WhoValue::Texts(map.next_value()?),
+                    };
+                    conditions.push((key, value));
+                }
+                Ok(WhoDocument(conditions))
+            }
+        }
+        deserializer.deserialize_map(Conditions)
+    }
+}

@@ -1,0 +1,208 @@
+//! Decisions as values to hold: without a permit nothing is published and nothing subscribed.
+
+use super::rule::{Action, RuleId};
+use crate::identity::Subject;
+use crate::mqtt::{QoS, Subscription, TopicName};
+use std::fmt;
+use std::sync::Arc;
+
+/// This author may publish to this topic with this QoS and RETAIN flag, under the policies of one generation.
+#[derive(Clone, Debug)]
+pub struct PublishPermit {
+    topic: TopicName,
+    qos: QoS,
+    retain: bool,
+    author: Arc<Subject>,
+    rule: RuleId,
+    audited: Option<RuleId>,
+    generation: u64,
+}
+
+/// This subscription is granted, under the policies of one generation.
+#[derive(Clone, Debug)]
+pub struct SubscribePermit {
+    subscription: Subscription,
+    maximum_qos: QoS,
+    delivery: Delivery,
+    subscriber: Arc<Subject>,
+    rule: RuleId,
+    audited: Option<RuleId>,
+    generation: u64,
+}
+
+/// Whether a granted subscription's messages must be judged one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// No deny can concern any of them: the permit stands for each while its generation is current (POL-3).
+    Unconditional,
+    /// Ask [`super::Compiled::permits_delivery`] for each (POL-1).
+    Checked,
+}
+
+/// A refusal. `Display` is for the operator; the peer learns nothing but a reason code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    action: Action,
+    cause: Cause,
+    audited: Option<RuleId>,
+    disconnects: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    ByRule(RuleId),
+    NothingMatched,
+}
+
+impl PublishPermit {
+    pub(super) fn new(
+        (topic, qos, retain): (TopicName, QoS, bool),
+        author: Arc<Subject>,
+        rule: RuleId,
+        audited: Option<RuleId>,
+        generation: u64,
+    ) -> Self {
+        Self {
+            topic,
+            qos,
+            retain,
+            author,
+            rule,
+            audited,
+            generation,
+        }
+    }
+
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    pub fn retain(&self) -> bool {
+        self.retain
+    }
+
+    pub fn author(&self) -> &Arc<Subject> {
+        &self.author
+    }
+
+    /// The statement that allowed it.
+    pub fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    /// A deny in audit mode that would have refused it.
+    pub fn audited(&self) -> Option<&RuleId> {
+        self.audited.as_ref()
+    }
+
+    /// Of the policies that were asked.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl SubscribePermit {
+    pub(super) fn new(
+        subscription: Subscription,
+        (maximum_qos, delivery): (QoS, Delivery),
+        subscriber: Arc<Subject>,
+        rule: RuleId,
+        audited: Option<RuleId>,
+        generation: u64,
+    ) -> Self {
+        Self {
+            subscription,
+            maximum_qos,
+            delivery,
+            subscriber,
+            rule,
+            audited,
+            generation,
+        }
+    }
+
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// What the SUBACK grants: never above what was asked for. [MQTT-3.8.4-8]
+    pub fn maximum_qos(&self) -> QoS {
+        self.maximum_qos
+    }
+
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    pub fn subscriber(&self) -> &Arc<Subject> {
+        &self.subscriber
+    }
+
+    /// The statement that allowed it.
+    pub fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    /// A rule in audit mode that would have granted another QoS or nothing.
+    pub fn audited(&self) -> Option<&RuleId> {
+        self.audited.as_ref()
+    }
+
+    /// Of the policies that were asked.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Denial {
+    pub(super) fn new(
+        action: Action,
+        by: Option<RuleId>,
+        audited: Option<RuleId>,
+        disconnects: bool,
+    ) -> Self {
+        Self {
+            action,
+            cause: by.map_or(Cause::NothingMatched, Cause::ByRule),
+            audited,
+            disconnects,
+        }
+    }
+
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// The statement that refused it; `None`: no statement allows it.
+    pub fn rule(&self) -> Option<&RuleId> {
+        match &self.cause {
+            Cause::ByRule(rule) => Some(rule),
+            Cause::NothingMatched => None,
+        }
+    }
+
+    /// An allow in audit mode that would have permitted it.
+    pub fn audited(&self) -> Option<&RuleId> {
+        self.audited.as_ref()
+    }
+
+    /// `on_deny: disconnect`: the connection is to be closed.
+    pub fn disconnects(&self) -> bool {
+        self.disconnects
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::ByRule(rule) => write!(f, "{} denied by {rule}", self.action.name()),
+            Cause::NothingMatched => write!(f, "no policy allows this {}", self.action.name()),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}

@@ -1,0 +1,173 @@
+//! Whom a policy concerns: conditions on a subject, judged with three values so that what is missing never helps (POL-5).
+
+use super::attribute::{Attribute, Values};
+use super::cidr::Cidr;
+use super::glob::Glob;
+use std::fmt;
+
+/// All conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Who(pub(super) Box<[Condition]>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Condition {
+    /// `any: true`
+    Any,
+    /// One value of the attribute matches one of the patterns.
+    Text(Attribute, Box<[Glob]>),
+    Network(Box<[Cidr]>),
+    Not(Who),
+}
+
+/// `Unknown`: a `not` asks for something that the subject does not have. An allow takes it for a no, a deny for a yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl Who {
+    /// A condition over a missing attribute does not hold. `not` over a missing attribute is unknown, whatever else stands in it.
+    pub(super) fn holds(&self, of: Values<'_>) -> Holds {
+        let mut all = Holds::Yes;
+        for condition in &self.0 {
+            match condition.holds(of) {
+                Holds::No => return Holds::No,
+                Holds::Unknown => all = Holds::Unknown,
+                Holds::Yes => {}
+            }
+        }
+        all
+    }
+
+    /// The same with what is missing told apart from what differs, as a surrounding `not` needs it.
+    fn holds_strictly(&self, of: Values<'_>) -> Holds {
+        let mut all = Holds::Yes;
+        for condition in &self.0 {
+            let missing = matches!(condition, Condition::Text(attribute, _) if attribute.values(of).next().is_none());
+            match condition.holds(of) {
+                _ if missing => return Holds::Unknown,
+                Holds::Unknown => return Holds::Unknown,
+                Holds::No => all = Holds::No,
+                Holds::Yes => {}
+            }
+        }
+        all
+    }
+
+    /// Whether somebody may hold this without one of `other`'s conditions; `true` when in doubt. See [`Who::implies`].
+    pub(super) fn implies(&self, other: &Self) -> bool {
+        other.0.iter().all(|wanted| {
+            self.0.iter().any(|given| given.implies(wanted)) || *wanted == Condition::Any
+        })
+    }
+
+    /// Whether nobody can hold both; `false` when in doubt.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .any(|one| other.0.iter().any(|two| one.excludes(two)))
+    }
+
+    pub(super) fn has_not(&self) -> bool {
+        self.0
+            .iter()
+            .any(|condition| matches!(condition, Condition::Not(_)))
+    }
+}
+
+impl Condition {
+    pub(super) fn holds(&self, of: Values<'_>) -> Holds {
+        let holds = match self {
+            Self::Any => true,
+            Self::Text(attribute, globs) => attribute
+                .values(of)
+                .any(|value| globs.iter().any(|glob| glob.matches(value))),
+            Self::Network(blocks) => blocks.iter().any(|block| block.contains(of.subject.ip)),
+            Self::Not(who) => {
+                return match who.holds_strictly(of) {
+                    Holds::Yes => Holds::No,
+                    Holds::No => Holds::Yes,
+                    Holds::Unknown => Holds::Unknown,
+                };
+            }
+        };
+        if holds { Holds::Yes } else { Holds::No }
+    }
+
+    fn implies(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Any) => true,
+            (Self::Text(one, narrow), Self::Text(two, wide)) => {
+                one == two
+                    && narrow
+                        .iter()
+                        .all(|glob| wide.iter().any(|wide| wide.covers(glob)))
+            }
+            (Self::Network(narrow), Self::Network(wide)) => narrow
+                .iter()
+                .all(|block| wide.iter().any(|wide| wide.covers(block))),
+            (Self::Not(one), Self::Not(two)) => one == two,
+            (
+                Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
+                Self::Text(..) | Self::Network(_) | Self::Not(_),
+            ) => false,
+        }
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one, some), Self::Text(two, others)) => {
+                one == two
+                    && !one.is_multiple()
+                    && some
+                        .iter()
+                        .all(|glob| others.iter().all(|other| glob.excludes(other)))
+            }
+            (Self::Network(some), Self::Network(others)) => some.iter().all(|block| {
+                others
+                    .iter()
+                    .all(|other| !block.covers(other) && !other.covers(block))
+            }),
+            (
+                Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
+                Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
+            ) => false,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, condition) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{condition}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any: true"),
+            Self::Text(attribute, globs) => write!(f, "{attribute}: {}", list(globs)),
+            Self::Network(blocks) => write!(f, "ip: {}", list(blocks)),
+            Self::Not(who) => write!(f, "not: {who}"),
+        }
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    match items {
+        [one] => one.to_string(),
+        several => {
+            let several: Vec<_> = several.iter().map(T::to_string).collect();
+            format!("[{}]", several.join(", "))
+        }
+    }
+}
