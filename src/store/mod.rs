@@ -1,1 +1,5 @@
-//! Under construction.
+//! What must survive the process.
+
+mod config;
+
+pub use self::config::{Durability, Kind, StoreConfig};
