@@ -1,5 +1,29 @@
 //! Who is there: identities, the credentials that prove them, and the chain that asks. Contract section 4.
 
+mod certificate;
+mod certificate_username;
+mod client_id;
+mod config;
+mod credentials;
+mod distinguished_name;
+pub mod io;
+pub mod password_hash;
+mod proof;
+mod rejection;
+mod users;
+
+pub use self::certificate::{CertificateError, CertificateFacts};
+pub use self::certificate_username::UsernameFrom;
+pub use self::client_id::{ClientIdBinding, ClientIdConfig, ClientIdNotBound};
+pub use self::config::{
+    AnonymousConfig, AuthenticateConfig, AuthenticationConfig, CertificateConfig, HashingConfig,
+    PasswordConfig, Step,
+};
+pub use self::credentials::{Credentials, PresentedCertificate};
+pub use self::proof::Proof;
+pub use self::rejection::Rejection;
+pub use self::users::{Role, User, Users, check_username};
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,6 +57,27 @@ impl Method {
     pub const COOKIE: Self = Self("cookie");
     pub const SCRAM: Self = Self("scram");
     pub const TOKEN: Self = Self("token");
+
+    /// Those that a listener's `authenticate` may list.
+    pub const LISTED: [Self; 7] = [
+        Self::ANONYMOUS,
+        Self::CERTIFICATE,
+        Self::PASSWORD,
+        Self::LDAP,
+        Self::JWT,
+        Self::COOKIE,
+        Self::SCRAM,
+    ];
+
+    pub fn listed(name: &str) -> Option<Self> {
+        Self::LISTED.into_iter().find(|method| method.0 == name)
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
 }
 
 /// The names a client certificate carries, each validated text. RFC 5280 section 4.1.2.6, 4.2.1.6
@@ -63,4 +108,15 @@ pub struct Subject {
     pub listener: Arc<str>,
     /// `mqtt`, `websocket`, `http`, …
     pub protocol: &'static str,
+}
+
+/// Lower case, without separators.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

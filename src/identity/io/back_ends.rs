@@ -1,0 +1,93 @@
+//! What stands behind the authenticators and is shared by all listeners: the password file and the pool that checks passwords.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::hashing::{Hashing, HashingCounters};
+use super::users_file::UsersFile;
+use crate::identity::{AuthenticationConfig, Identity, Method, Rejection, Role};
+use crate::problem::Problem;
+
+pub struct BackEnds {
+    pub(super) config: AuthenticationConfig,
+    pub(super) password: Option<PasswordBackEnd>,
+}
+
+pub(super) struct PasswordBackEnd {
+    pub(super) users: Arc<UsersFile>,
+    pub(super) hashing: Arc<Hashing>,
+}
+
+impl BackEnds {
+    /// Opens everything that the section names; `base` is the folder of the configuration file. Any problem is a problem of the start (IDN-2).
+    pub fn open(config: &AuthenticationConfig, base: &Path) -> Result<Arc<Self>, Vec<Problem>> {
+        let password = match &config.password {
+            None => None,
+            Some(section) => {
+                let path = base.join(&section.file);
+                let hashing = Hashing::start(&section.hashing).map_err(|error| {
+                    vec![Problem::whole(
+                        &path,
+                        format!("no thread for password checks: {error}"),
+                    )]
+                })?;
+                Some(PasswordBackEnd {
+                    users: Arc::new(UsersFile::open(path, hashing.memory_kib())?),
+                    hashing: Arc::new(hashing),
+                })
+            }
+        };
+        Ok(Arc::new(Self {
+            config: config.clone(),
+            password,
+        }))
+    }
+
+    /// Reads the files again, all or nothing. Afterwards every live identity is to be asked with [`Self::recheck`].
+    pub fn reload(&self) -> Result<(), Vec<Problem>> {
+        match &self.password {
+            Some(password) => password.users.reload(),
+            None => Ok(()),
+        }
+    }
+
+    /// Cheap enough to ask every second.
+    pub fn have_changed(&self) -> bool {
+        self.password
+            .as_ref()
+            .is_some_and(|password| password.users.has_changed())
+    }
+
+    /// Whether an identity that was proved earlier still stands: a user who was removed or disabled since does not (IDN-11). Cheap, without a password.
+    pub fn recheck(&self, identity: &Identity) -> Result<(), Rejection> {
+        if identity.method != Method::PASSWORD && identity.method != Method::SCRAM {
+            return Ok(());
+        }
+        let username = identity.username.to_string();
+        let user = self
+            .password
+            .as_ref()
+            .and_then(|password| password.users.user(&username));
+        match user {
+            None => Err(Rejection::UnknownUser(username)),
+            Some(user) if user.disabled => Err(Rejection::DisabledUser(username)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The role that the password file gives; only a name that this file itself has proved has one (IDN-4).
+    pub fn role(&self, identity: &Identity) -> Option<Role> {
+        if identity.method != Method::PASSWORD {
+            return None;
+        }
+        self.password.as_ref()?.users.user(&identity.username)?.role
+    }
+
+    pub fn hashing_counters(&self) -> HashingCounters {
+        self.password
+            .as_ref()
+            .map_or_else(HashingCounters::default, |password| {
+                password.hashing.counters()
+            })
+    }
+}

@@ -1,0 +1,31 @@
+//! The parts of identity that need files, threads and sockets: the chain of authenticators and their back ends.
+
+mod anonymous;
+mod back_ends;
+mod certificate;
+mod chain;
+mod fair_queue;
+mod hashing;
+mod password;
+mod users_file;
+
+pub use self::back_ends::BackEnds;
+pub use self::chain::{Chain, ChainError};
+pub use self::hashing::HashingCounters;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{Credentials, Proof, Rejection};
+
+pub(super) type Verdict<'a> = Pin<Box<dyn Future<Output = Result<Proof, Rejection>> + Send + 'a>>;
+
+/// One way to prove a name. A new method is one more implementation and one line in [`chain`].
+pub(super) trait Authenticator: Send + Sync {
+    /// Whether these credentials are this method's to judge, told by their shape alone. The answer "not mine" exists only here: whoever claims must accept or
+    /// reject, so that no error can pass a client on to something weaker (IDN-1).
+    fn claims(&self, credentials: &Credentials) -> bool;
+
+    /// Must answer within bounds of its own; an error of what stands behind it is a rejection.
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Verdict<'a>;
+}

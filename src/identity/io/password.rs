@@ -1,0 +1,100 @@
+//! Clients named by username and password from the password file.
+
+use std::sync::Arc;
+
+use super::hashing::{Hashing, HashingError};
+use super::users_file::UsersFile;
+use super::{Authenticator, Verdict};
+use crate::identity::password_hash::PASSWORD_LENGTH_MAX;
+use crate::identity::{Credentials, Method, Proof, Rejection};
+use crate::secret::Secret;
+
+pub(super) struct Password {
+    pub(super) namespace: Arc<str>,
+    pub(super) users: Arc<UsersFile>,
+    pub(super) hashing: Arc<Hashing>,
+    /// Another method of the listener may know the names that the file does not have.
+    pub(super) others_follow: bool,
+}
+
+impl Authenticator for Password {
+    fn claims(&self, credentials: &Credentials) -> bool {
+        match (&credentials.username, &credentials.password) {
+            (Some(username), Some(_)) => {
+                !self.others_follow || self.users.load().get(username).is_some()
+            }
+            (Some(_), None) | (None, Some(_)) | (None, None) => false,
+        }
+    }
+
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Verdict<'a> {
+        Box::pin(async move {
+            match (&credentials.username, &credentials.password) {
+                (Some(username), Some(password)) => {
+                    self.check(username, password, credentials).await
+                }
+                (Some(_), None) | (None, Some(_)) | (None, None) => Err(Rejection::NobodyAnswered),
+            }
+        })
+    }
+}
+
+impl Password {
+    async fn check(
+        &self,
+        username: &str,
+        password: &Arc<Secret>,
+        credentials: &Credentials,
+    ) -> Result<Proof, Rejection> {
+        let users = self.users.load();
+        let user = users.get(username);
+        check_length(username, password)?;
+        // Hash even when nobody has this name, and with the cost that most have: a quick answer would tell which names exist (IDN-12).
+        let hash = user.map_or(users.stand_in(), |user| &user.hash).clone();
+        let verified = self
+            .hashing
+            .verify(hash, password.clone(), credentials.ip)
+            .await
+            .map_err(rejection)?;
+        match user {
+            None => Err(Rejection::UnknownUser(username.to_owned())),
+            Some(_) if !verified => Err(Rejection::WrongPassword(username.to_owned())),
+            Some(user) if user.disabled => Err(Rejection::DisabledUser(username.to_owned())),
+            Some(user) => Ok(Proof {
+                groups: user.groups.clone(),
+                ..Proof::new(
+                    Method::PASSWORD,
+                    self.namespace.clone(),
+                    Some(Arc::from(username)),
+                )
+            }),
+        }
+    }
+}
+
+fn check_length(username: &str, password: &Secret) -> Result<(), Rejection> {
+    if password.is_empty() {
+        return Err(Rejection::EmptyPassword(username.to_owned()));
+    }
+    let length = password.expose().len();
+    if length > PASSWORD_LENGTH_MAX {
+        return Err(Rejection::LongPassword {
+            username: username.to_owned(),
+            length,
+            max: PASSWORD_LENGTH_MAX,
+        });
+    }
+    Ok(())
+}
+
+fn rejection(error: HashingError) -> Rejection {
+    match error {
+        HashingError::AddressFull => Rejection::AddressBusy,
+        HashingError::Full => Rejection::Busy,
+        HashingError::Late => Rejection::Late,
+        HashingError::Stopped => Rejection::BackEnd {
+            method: Method::PASSWORD,
+            reason: "the password check did not finish".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,129 @@
+//! Why nobody was identified: the truth for the operator, next to nothing for the peer.
+
+use super::Method;
+use super::certificate::CertificateError;
+use crate::mqtt::ReasonCode;
+
+/// The true reason. Usernames are printed escaped; no variant can hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("no credentials were offered")]
+    NoCredentials,
+    #[error("no authenticator of this listener takes the credentials offered")]
+    NobodyAnswered,
+    #[error("no user {0:?}")]
+    UnknownUser(String),
+    #[error("wrong password for {0:?}")]
+    WrongPassword(String),
+    #[error("user {0:?} is disabled")]
+    DisabledUser(String),
+    #[error("empty password for {0:?}")]
+    EmptyPassword(String),
+    #[error("password of {length} bytes for {username:?}: at most {max} are checked")]
+    LongPassword {
+        username: String,
+        length: usize,
+        max: usize,
+    },
+    #[error("certificate: {0}")]
+    Certificate(#[from] CertificateError),
+    #[error("the certificate names {certificate:?}, CONNECT names {connect:?}")]
+    OtherUsername {
+        certificate: String,
+        connect: String,
+    },
+    #[error("{first_method} names {first:?}, {second_method} names {second:?}")]
+    DifferentUsers {
+        first_method: Method,
+        first: String,
+        second_method: Method,
+        second: String,
+    },
+    #[error("the credentials are good but name nobody")]
+    NamesNobody,
+    #[error("too many password checks wait for this address")]
+    AddressBusy,
+    #[error("too many password checks wait")]
+    Busy,
+    #[error("the password check did not get its turn in time")]
+    Late,
+    /// An error of a back end is a refusal, never "not mine" (IDN-1).
+    #[error("{method} could not answer: {reason}")]
+    BackEnd { method: Method, reason: String },
+}
+
+impl Rejection {
+    /// All that the peer learns: a wrong name and a wrong password look alike, and so does a disabled user (IDN-12). [MQTT-3.1.4-2]
+    pub fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::NobodyAnswered
+            | Self::UnknownUser(_)
+            | Self::WrongPassword(_)
+            | Self::DisabledUser(_)
+            | Self::EmptyPassword(_)
+            | Self::LongPassword { .. } => ReasonCode::BadUserNameOrPassword,
+            Self::NoCredentials
+            | Self::Certificate(_)
+            | Self::OtherUsername { .. }
+            | Self::DifferentUsers { .. }
+            | Self::NamesNobody => ReasonCode::NotAuthorized,
+            Self::AddressBusy => ReasonCode::QuotaExceeded,
+            Self::Busy | Self::Late => ReasonCode::ServerBusy,
+            Self::BackEnd { .. } => ReasonCode::ServerUnavailable,
+        }
+    }
+
+    /// Whether it counts towards `limits.failures`: a guess does, our own trouble does not.
+    pub fn is_failure_of_client(&self) -> bool {
+        match self {
+            Self::NoCredentials
+            | Self::NobodyAnswered
+            | Self::UnknownUser(_)
+            | Self::WrongPassword(_)
+            | Self::DisabledUser(_)
+            | Self::EmptyPassword(_)
+            | Self::LongPassword { .. }
+            | Self::Certificate(_)
+            | Self::OtherUsername { .. }
+            | Self::DifferentUsers { .. }
+            | Self::NamesNobody => true,
+            Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idn_12_a_wrong_name_and_a_wrong_password_look_alike() {
+        let name = || "alice".to_owned();
+        let guesses = [
+            Rejection::UnknownUser(name()),
+            Rejection::WrongPassword(name()),
+            Rejection::DisabledUser(name()),
+            Rejection::EmptyPassword(name()),
+            Rejection::LongPassword {
+                username: name(),
+                length: 2000,
+                max: 1024,
+            },
+            Rejection::NobodyAnswered,
+        ];
+        for guess in guesses {
+            assert_eq!(
+                guess.reason_code(),
+                ReasonCode::BadUserNameOrPassword,
+                "{guess}"
+            );
+            assert!(guess.is_failure_of_client(), "{guess}");
+        }
+    }
+
+    #[test]
+    fn names_are_escaped_for_the_log() {
+        let reason = Rejection::UnknownUser("a\n\u{1b}[31m\"".to_owned()).to_string();
+        assert_eq!(reason, "no user \"a\\n\\u{1b}[31m\\\"\"");
+    }
+}

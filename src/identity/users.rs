@@ -1,0 +1,214 @@
+//! The password file: users, their hashes, groups and roles.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_saphyr::{Location, Spanned};
+
+use super::password_hash::{Cost, StoredHash};
+use crate::mqtt::Text;
+use crate::problem::Problem;
+
+/// What an administrator may do; contract section 7. Each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Viewer,
+    Operator,
+    Admin,
+}
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Somebody in the password file.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub hash: StoredHash,
+    pub groups: Vec<Arc<str>>,
+    pub role: Option<Role>,
+    pub disabled: bool,
+}
+
+/// A whole, valid password file. There is no half of one (IDN-2).
+#[derive(Debug)]
+pub struct Users {
+    users: BTreeMap<Arc<str>, User>,
+    stand_in: StoredHash,
+}
+
+impl Users {
+    /// Reads a file's text. An explicit `users: {}` admits nobody and is allowed; an empty file is a mistake (IDN-2).
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        let read: File = serde_saphyr::from_str(text).map_err(|error| {
+            let location = error.location().unwrap_or(Location::UNKNOWN);
+            vec![Problem::new(
+                file,
+                location.line(),
+                location.column(),
+                error.without_snippet().to_string(),
+            )]
+        })?;
+        let mut problems = Vec::new();
+        let mut users = BTreeMap::new();
+        for (name, entry) in read.users.0 {
+            match user(&name.value, entry) {
+                Ok(user) => {
+                    users.insert(Arc::from(name.value), user);
+                }
+                Err(found) => problems.extend(found.into_iter().map(|(location, message)| {
+                    let location = location.unwrap_or(name.referenced);
+                    let message = format!("user {:?}: {message}", name.value);
+                    Problem::new(file, location.line(), location.column(), message)
+                })),
+            }
+        }
+        let stand_in = stand_in(&users).map_err(|message| vec![Problem::whole(file, message)])?;
+        if problems.is_empty() {
+            Ok(Self { users, stand_in })
+        } else {
+            Err(problems)
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
+        self.users.iter()
+    }
+
+    /// What to check for a name that nobody has, so that it costs what most users cost. Its verdict is never looked at (IDN-12).
+    pub fn stand_in(&self) -> &StoredHash {
+        &self.stand_in
+    }
+
+    /// The largest memory that one check needs.
+    pub fn kib_max(&self) -> u32 {
+        let users = self.users.values().map(|user| &user.hash);
+        users
+            .chain([&self.stand_in])
+            .map(|hash| hash.cost().kib)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    users: Entries,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    hash: Spanned<String>,
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    disabled: bool,
+}
+
+/// A mapping that keeps where each name stands.
+struct Entries(Vec<(Spanned<String>, Entry)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("users by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        // Not `deserialize_map`: that reads a bare `users:` as nobody, and nobody has to be said (IDN-2).
+        deserializer.deserialize_any(EntriesVisitor)
+    }
+}
+
+fn user(name: &str, entry: Entry) -> Result<User, Vec<(Option<Location>, String)>> {
+    let mut problems = Vec::new();
+    if let Err(reason) = check_username(name) {
+        problems.push((None, reason.to_owned()));
+    }
+    for group in &entry.groups {
+        if let Err(reason) = check_username(&group.value) {
+            problems.push((Some(group.referenced), format!("group: {reason}")));
+        }
+    }
+    match StoredHash::parse(&entry.hash.value) {
+        Ok(hash) if problems.is_empty() => Ok(User {
+            hash,
+            groups: entry
+                .groups
+                .into_iter()
+                .map(|group| Arc::from(group.value))
+                .collect(),
+            role: entry.role,
+            disabled: entry.disabled,
+        }),
+        Ok(_) => Err(problems),
+        Err(error) => {
+            problems.push((Some(entry.hash.referenced), error.to_string()));
+            Err(problems)
+        }
+    }
+}
+
+/// What a username or group must be to be written down at all.
+pub fn check_username(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("the name is empty");
+    }
+    if name.trim() != name {
+        return Err("the name begins or ends with a blank");
+    }
+    if name.len() > 256 {
+        return Err("the name is longer than 256 bytes");
+    }
+    if Text::try_from(name).is_err() {
+        return Err("the name holds a control character");
+    }
+    Ok(())
+}
+
+/// A user's hash of the most frequent cost.
+fn stand_in(users: &BTreeMap<Arc<str>, User>) -> Result<StoredHash, String> {
+    let mut frequency: BTreeMap<Cost, (usize, &StoredHash)> = BTreeMap::new();
+    for user in users.values() {
+        let (count, _) = frequency.entry(user.hash.cost()).or_insert((0, &user.hash));
+        *count = count.saturating_add(1);
+    }
+    match frequency.into_values().max_by_key(|(count, _)| *count) {
+        Some((_, hash)) => Ok(hash.clone()),
+        None => super::password_hash::placeholder().map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[path = "users_tests.rs"]
+mod tests;
