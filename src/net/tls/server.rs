@@ -1,0 +1,169 @@
+//! One listener's TLS, and what it learns of a peer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::client_certificates::ClientCertificates;
+use super::revocation::{RevocationList, unix};
+use super::server_names::ServerNames;
+use super::{CertificateRefused, TlsError, tickets};
+use crate::net::config::{TlsConfig, TlsVersion, Transport};
+use crate::problem::Problem;
+
+/// One listener, one generation: certificate, client CA, revocation lists and ticket keys as they were when it was built. A reload builds
+/// another and leaves nothing of this one, so no ticket outlives the trust that it was given under (TRN-5).
+pub struct ServerTls {
+    acceptor: TlsAcceptor,
+    clients: Option<Arc<ClientCertificates>>,
+}
+
+/// What a handshake told about the peer.
+#[derive(Clone, Debug)]
+pub struct PeerTls {
+    /// As the client sent it, leaf first; empty without a certificate. It was verified.
+    pub certificates: Arc<[CertificateDer<'static>]>,
+    pub resumed: bool,
+    pub alpn: Option<Vec<u8>>,
+    /// The host name that the client asked for.
+    pub sni: Option<String>,
+    pub version: TlsVersion,
+    /// As the IANA writes it.
+    pub suite: &'static str,
+}
+
+impl ServerTls {
+    /// Every problem of every file at once; relative paths are relative to `base`.
+    pub fn build(
+        config: &TlsConfig,
+        base: &Path,
+        transport: Transport,
+    ) -> Result<Self, Vec<Problem>> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let names = ServerNames::load(config, base, &provider);
+        let clients =
+            ClientCertificates::load(config, base, provider.signature_verification_algorithms);
+        let mut problems = Vec::new();
+        let lifetime = config.resumption.lifetime.get();
+        if !(tickets::LIFETIME_MIN..=tickets::LIFETIME_MAX).contains(&lifetime) {
+            problems.push(Problem::whole(
+                base,
+                "tls.resumption.lifetime must be from 1m to 12h; tickets: false switches resumption off",
+            ));
+        }
+        let (names, clients) = match (names, clients) {
+            (Ok(names), Ok(clients)) if problems.is_empty() => (names, clients.map(Arc::new)),
+            (names, clients) => {
+                problems.extend(names.err().into_iter().chain(clients.err()).flatten());
+                return Err(problems);
+            }
+        };
+        let verifier: Arc<dyn ClientCertVerifier> = match &clients {
+            Some(clients) => Arc::clone(clients) as Arc<dyn ClientCertVerifier>,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let versions: &[&rustls::SupportedProtocolVersion] = match config.min_version {
+            TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::Tls13 => &[&rustls::version::TLS13],
+        };
+        let failed = |error| vec![Problem::whole(base, format!("TLS: {error}"))];
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(failed)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(names));
+        // A client that offers protocols and not ours is refused, as RFC 7301 section 3.2 says: it keeps a browser that was sent to the
+        // wrong port from speaking HTTP to an MQTT listener. One that offers none is served.
+        server.alpn_protocols = match transport {
+            Transport::Tcp => vec![b"mqtt".to_vec()],
+            Transport::Websocket => vec![b"http/1.1".to_vec()],
+        };
+        // Tickets hold the session themselves: no table of ours for strangers to fill.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        if config.resumption.tickets {
+            server.ticketer = tickets::ticketer(lifetime).map_err(failed)?;
+            // A device opens one connection at a time; each further ticket costs bytes and time.
+            server.send_tls13_tickets = 1;
+        } else {
+            server.send_tls13_tickets = 0;
+        }
+        // 0-RTT data can be replayed by anybody who saw it.
+        server.max_early_data_size = 0;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            clients,
+        })
+    }
+
+    /// The handshake. A resumed session's certificates are judged again, as those of a new one were during the handshake.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, PeerTls), TlsError> {
+        let stream = self.acceptor.accept(stream).await?;
+        let peer = PeerTls::of(stream.get_ref().1);
+        if peer.resumed {
+            self.judge(&peer, SystemTime::now())?;
+        }
+        Ok((stream, peer))
+    }
+
+    /// Whether the peer would still be let in, with the certificates that it once showed: for live sessions when CA or revocation list change.
+    pub fn judge(&self, peer: &PeerTls, now: SystemTime) -> Result<(), TlsError> {
+        match (&self.clients, peer.certificates.split_first()) {
+            (Some(clients), Some((leaf, rest))) => Ok(clients.judge(leaf, rest, unix(now))?),
+            (Some(clients), None) if clients.is_required() => Err(TlsError::NoCertificate),
+            (None, Some(_)) => Err(CertificateRefused::NotAskedFor.into()),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// The lists in force: their age is for the operator to watch.
+    pub fn revocation_lists(&self) -> Vec<RevocationList> {
+        self.clients
+            .iter()
+            .flat_map(|clients| clients.revocation_lists())
+            .cloned()
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+impl PeerTls {
+    fn of(connection: &ServerConnection) -> Self {
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            _ => TlsVersion::Tls13,
+        };
+        Self {
+            certificates: connection
+                .peer_certificates()
+                .unwrap_or_default()
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            sni: connection.server_name().map(str::to_owned),
+            version,
+            suite: connection
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("unknown"),
+        }
+    }
+}
