@@ -158,6 +158,29 @@ impl Attempt {
         }
     }
 
+    pub(super) fn qos_and_retain(&self) -> (QoS, bool) {
+        match self {
+            Self::Publish { qos, retain, .. } => (*qos, *retain),
+            Self::Subscribe { qos, .. } => (*qos, false),
+        }
+    }
+
+    /// As the client wrote it.
+    pub(super) fn topic_text(&self) -> String {
+        match self {
+            Self::Publish { topic, .. } => topic.to_string(),
+            Self::Subscribe { subscription, .. } => subscription.to_string(),
+        }
+    }
+
+    /// What is compared with the filters of rules.
+    pub(super) fn pattern_text(&self) -> String {
+        match self {
+            Self::Publish { topic, .. } => topic.to_string(),
+            Self::Subscribe { subscription, .. } => subscription.filter.to_string(),
+        }
+    }
+
     pub(super) fn judge(&self, judge: Judge<'_>) -> (bool, Option<u32>) {
         let (verdict, enough) = match self {
             Self::Publish { topic, qos, retain } => {
@@ -202,12 +225,12 @@ impl Attempt {
         }
     }
 
-    pub(super) fn topic(text: &str) -> Result<TopicName, String> {
+    pub fn topic(text: &str) -> Result<TopicName, String> {
         let text = Text::try_from(text).map_err(|error| error.to_string())?;
         TopicName::new(text, LIMITS).map_err(|error| error.to_string())
     }
 
-    pub(super) fn subscription(text: &str) -> Result<Subscription, String> {
+    pub fn subscription(text: &str) -> Result<Subscription, String> {
         let text = Text::try_from(text).map_err(|error| error.to_string())?;
         Subscription::new(text, LIMITS).map_err(|error| error.to_string())
     }

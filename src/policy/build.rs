@@ -1,7 +1,6 @@
 //! From what was written to what can judge, telling every problem with its place.
 
 use super::attribute::{Attribute, CertificateField};
-use super::cidr::Cidr;
 use super::document::{
     Mode, OnDeny, PolicyDocument, StatementDocument, Texts, WhoDocument, WhoValue,
 };
@@ -10,6 +9,7 @@ use super::pattern::Pattern;
 use super::policies::{MessageLimit, Policy};
 use super::rule::{Action, Effect, QosSet, Rule, RuleId};
 use super::who::{Condition, Who};
+use crate::address::{Cidr, CidrError};
 use crate::identity::Method;
 use crate::mqtt::QoS;
 use crate::problem::Problem;
@@ -298,8 +298,8 @@ impl Builder {
             match text.value.parse() {
                 Ok(block) => blocks.push(block),
                 Err(error) => {
-                    let error: super::cidr::InvalidCidr = error;
-                    self.problem(text.referenced, format!("{error}: {:?}", text.value));
+                    let error: CidrError = error;
+                    self.problem(text.referenced, error.to_string());
                 }
             }
         }

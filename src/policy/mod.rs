@@ -4,9 +4,9 @@ mod applicable;
 mod assertion;
 mod attribute;
 mod build;
-mod cidr;
 mod compiled;
 mod document;
+mod explain;
 mod glob;
 mod index;
 mod judge;
@@ -19,9 +19,13 @@ mod who;
 
 pub use self::assertion::{Assertion, Attempt, Failure};
 pub use self::compiled::Compiled;
+pub use self::explain::{Described, Explanation, Near};
 pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
 pub use self::policies::{MessageLimit, Policies};
 pub use self::rule::{Action, RuleId};
+
+/// What `wardgate quickstart` writes into its policies folder.
+pub const QUICKSTART: &str = include_str!("../../policies/quickstart.yaml");
 
 #[cfg(test)]
 #[expect(

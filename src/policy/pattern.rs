@@ -258,7 +258,13 @@ impl Level {
         }
     }
 
-    fn covers_literal(&self, literal: &str, first: bool, of: Values<'_>, effect: Effect) -> bool {
+    pub(super) fn covers_literal(
+        &self,
+        literal: &str,
+        first: bool,
+        of: Values<'_>,
+        effect: Effect,
+    ) -> bool {
         let reserved = first && literal.starts_with('$');
         match self {
             Self::Literal(own) => **own == *literal,

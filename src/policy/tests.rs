@@ -299,3 +299,19 @@ fn a_failing_assertion_is_a_problem() {
         ["p.yaml:11:9: test: publish t/p/y qos 0 should be denied, but is allowed by p.yaml:5 a"]
     );
 }
+
+#[test]
+fn the_sample_policies_pass_their_tests_alone_and_together() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = PathBuf::from(path.file_name().unwrap());
+        let alone = Policies::parse(&[(name.clone(), text.clone())]).unwrap();
+        assert_eq!(alone.warnings(), []);
+        files.push((name, text));
+    }
+    assert!(files.len() >= 5);
+    Policies::parse(&files).unwrap();
+}

@@ -1,8 +1,8 @@
 //! Whom a policy concerns: conditions on a subject, judged with three values so that what is missing never helps (POL-5).
 
 use super::attribute::{Attribute, Values};
-use super::cidr::Cidr;
 use super::glob::Glob;
+use crate::address::Cidr;
 use std::fmt;
 
 /// All conditions must hold.
@@ -96,6 +96,16 @@ impl Condition {
         if holds { Holds::Yes } else { Holds::No }
     }
 
+    /// What must be, without the key.
+    pub(super) fn wanted(&self) -> String {
+        match self {
+            Self::Any => "anybody".to_owned(),
+            Self::Text(_, globs) => list(globs),
+            Self::Network(blocks) => list(blocks),
+            Self::Not(who) => format!("not {who}"),
+        }
+    }
+
     fn implies(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Any) => true,
@@ -107,7 +117,7 @@ impl Condition {
             }
             (Self::Network(narrow), Self::Network(wide)) => narrow
                 .iter()
-                .all(|block| wide.iter().any(|wide| wide.covers(block))),
+                .all(|block| wide.iter().any(|wide| covers(wide, block))),
             (Self::Not(one), Self::Not(two)) => one == two,
             (
                 Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
@@ -128,7 +138,7 @@ impl Condition {
             (Self::Network(some), Self::Network(others)) => some.iter().all(|block| {
                 others
                     .iter()
-                    .all(|other| !block.covers(other) && !other.covers(block))
+                    .all(|other| !covers(block, other) && !covers(other, block))
             }),
             (
                 Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
@@ -160,6 +170,10 @@ impl fmt::Display for Condition {
             Self::Not(who) => write!(f, "not: {who}"),
         }
     }
+}
+
+fn covers(wide: &Cidr, narrow: &Cidr) -> bool {
+    wide.length() <= narrow.length() && wide.contains(narrow.network())
 }
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
