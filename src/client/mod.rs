@@ -1,1 +1,15 @@
-//! Under construction.
+//! The other side of MQTT: a client as a state machine, driven over sockets by `io`. For pub, sub, bench, bridges and tests.
+
+mod alias;
+mod error;
+mod event;
+mod inbound;
+pub mod io;
+mod keep_alive;
+mod machine;
+mod outbound;
+mod receive;
+
+pub use self::error::{ProtocolError, PublishError, SubscribeError};
+pub use self::event::{Acknowledgement, Event};
+pub use self::machine::{Client, Options};

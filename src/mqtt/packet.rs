@@ -1,6 +1,8 @@
 //! Every MQTT control packet as a type; MQTT 3 packets are the same types without properties.
 
-use super::{PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Subscription, Text, TopicName};
+use super::{
+    PacketIdentifier, PacketType, ProtocolVersion, QoS, ReasonCode, Subscription, Text, TopicName,
+};
 use bytes::Bytes;
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -28,6 +30,28 @@ pub enum Packet {
     PingResp,
     Disconnect(Disconnect),
     Auth(Auth),
+}
+
+impl Packet {
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
 }
 
 /// MQTT 5.0 section 3.1
