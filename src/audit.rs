@@ -76,6 +76,23 @@ impl std::fmt::Display for DecisionId {
 }
 
 impl Kind {
+    pub const ALL: [Self; 14] = [
+        Self::Screen,
+        Self::Authenticate,
+        Self::Admit,
+        Self::Publish,
+        Self::Subscribe,
+        Self::Deliver,
+        Self::Protocol,
+        Self::Disconnect,
+        Self::Limit,
+        Self::Ban,
+        Self::Reload,
+        Self::Certificate,
+        Self::Admin,
+        Self::Audit,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Screen => "screen",

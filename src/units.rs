@@ -305,7 +305,7 @@ impl fmt::Display for Period {
         ];
         match units
             .iter()
-            .find(|(each, _)| millis >= *each && millis % each == 0)
+            .find(|(each, _)| millis >= *each && millis.is_multiple_of(*each))
         {
             Some((each, unit)) => write!(f, "{}{unit}", millis / each),
             None if millis == 0 => f.write_str("0s"),

@@ -1,0 +1,187 @@
+//! The audit trail: one JSON line per security decision, chained, bounded, never in the way. Contract section 8.
+
+mod folder;
+mod line;
+mod read;
+mod repeats;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use self::line::Record;
+pub use self::read::{Verification, records, verify};
+use self::repeats::Repeats;
+use super::Metrics;
+use crate::audit::{Event, Outcome, Sink, Unauditable};
+use crate::units::ByteSize;
+
+/// `audit`: where the trail goes, how much of it is kept, and what happens when it cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// `audit` inside `data_dir` when absent.
+    pub path: Option<PathBuf>,
+    /// Of all files together; the oldest eighth goes first.
+    pub max_size: ByteSize,
+    pub on_failure: OnFailure,
+    /// Refusals that get a line of their own in each minute; the others are summed up per address (LOG-2).
+    pub refusals_per_minute: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// What cannot be audited is refused: new logins and acts of administrators. Live traffic goes on.
+    Deny,
+    /// Go on, with an alarm.
+    Continue,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            max_size: ByteSize::mib(256),
+            on_failure: OnFailure::Deny,
+            refusals_per_minute: 60,
+        }
+    }
+}
+
+/// The trail as the rest of the broker sees it. A thread of its own writes; a full queue is counted and told.
+pub struct AuditLog {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    on_failure: OnFailure,
+    repeats: Mutex<Repeats>,
+    /// The last attempt to write failed.
+    failing: AtomicBool,
+    closing: AtomicBool,
+    /// Events that found the queue full and were no refusals, which are summed up instead.
+    lost: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+enum Message {
+    Record(Box<Record>),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+    Close(SyncSender<()>),
+}
+
+impl AuditLog {
+    /// Opens the folder, made with mode 0700 when missing, and continues the chain where it ended.
+    pub fn open(config: &AuditConfig, folder: &Path, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let (queue, receiver) = mpsc::sync_channel(QUEUE);
+        let repeats = Repeats::new(config.refusals_per_minute, Instant::now());
+        let shared = Arc::new(Shared {
+            on_failure: config.on_failure,
+            repeats: Mutex::new(repeats),
+            failing: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            metrics,
+        });
+        let writer = writer::Writer::open(folder, config.max_size, receiver, Arc::clone(&shared))?;
+        std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || writer.run())?;
+        Ok(Self { queue, shared })
+    }
+
+    /// Waits until all that was recorded so far is written, or the time is up. True when it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        self.ask(Message::Flush, patience)
+    }
+
+    /// Writes what is left, the summary of repeated refusals included, and ends the thread.
+    pub fn close(&self, patience: Duration) -> bool {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        self.ask(Message::Close, patience)
+    }
+
+    /// False while the trail cannot be written.
+    pub fn is_writable(&self) -> bool {
+        !self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self, question: fn(SyncSender<()>) -> Message, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let mut message = question(answer);
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if Instant::now() < deadline => message = back,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        answered.recv_timeout(left).is_ok()
+    }
+}
+
+impl Sink for AuditLog {
+    fn record(&self, event: Event) -> Result<(), Unauditable> {
+        let repeatable = match event.outcome {
+            Outcome::Refused | Outcome::Failed => true,
+            Outcome::Permitted => false,
+        };
+        if repeatable {
+            self.shared.metrics.refused(event.kind);
+            if !self.shared.repeats.lock().takes_a_line(&event) {
+                self.shared.metrics.audit_summed_up.increment();
+                return self.shared.verdict(true);
+            }
+        }
+        let record = Record::new(SystemTime::now(), event, None);
+        match self.queue.try_send(Message::Record(Box::new(record))) {
+            Ok(()) => self.shared.verdict(true),
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                self.shared.lose(message, repeatable);
+                self.shared.verdict(false)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn verdict(&self, taken: bool) -> Result<(), Unauditable> {
+        let healthy = taken && !self.failing.load(Ordering::Relaxed);
+        match self.on_failure {
+            OnFailure::Deny if !healthy => Err(Unauditable),
+            OnFailure::Deny | OnFailure::Continue => Ok(()),
+        }
+    }
+
+    fn lose(&self, message: Message, repeatable: bool) {
+        match message {
+            Message::Record(record) if repeatable => {
+                self.metrics.audit_summed_up.increment();
+                self.repeats.lock().sum_up(record.event());
+            }
+            Message::Record(_) | Message::Flush(_) | Message::Close(_) => {
+                self.metrics.audit_lost.increment();
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Events on their way to the thread that writes.
+const QUEUE: usize = 4096;
+
+#[cfg(test)]
+mod tests;
