@@ -30,12 +30,7 @@ impl TopicFilter {
         if !self.reaches_reserved_names_of(other) {
             return false;
         }
-        // A name has at least one level, so a lone `#` means what `+/#` means.
-        let others_text = match other.as_str() {
-            "#" => "+/#",
-            text => text,
-        };
-        let mut others = others_text.split('/');
+        let mut others = other.spelled_out();
         for pattern in self.levels() {
             if pattern == "#" {
                 return true;
@@ -56,7 +51,7 @@ impl TopicFilter {
         {
             return false;
         }
-        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        let (mut ours, mut theirs) = (self.spelled_out(), other.spelled_out());
         loop {
             match (ours.next(), theirs.next()) {
                 (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
@@ -65,6 +60,16 @@ impl TopicFilter {
                 _ => return false,
             }
         }
+    }
+
+    /// The levels, in other words where a name's having at least one character says more than `#` does. [MQTT-4.7.3-1]
+    fn spelled_out(&self) -> std::str::Split<'_, char> {
+        let text = match self.as_str() {
+            "#" => "+/#",
+            "/#" => "/+/#",
+            text => text,
+        };
+        text.split('/')
     }
 
     fn begins_with_wildcard(&self) -> bool {

@@ -10,6 +10,9 @@ mod packet_type;
 mod property;
 mod qos;
 mod reason_code;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+mod tests;
 mod text;
 mod topic;
 mod variable_byte_integer;

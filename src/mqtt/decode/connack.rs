@@ -18,7 +18,7 @@ pub(super) fn connack(
     if flags > 1 {
         return Err(DecodeError::ReservedConnAckFlags);
     }
-    let session_present = flags == 1;
+    let session_present = flags == 1 && version != ProtocolVersion::V3_1;
     let (reason_code, properties) = if version.is_v5() {
         let reason_code = reason_code(PacketType::ConnAck, &mut input)?;
         (reason_code, connack_properties(&mut input, limits)?)
