@@ -7,6 +7,9 @@ use crate::mqtt::{
 use bytes::{BufMut, Bytes, BytesMut};
 use std::time::{Duration, Instant};
 
+/// A packet with that many of something in it.
+type Make = Box<dyn Fn(usize) -> Bytes>;
+
 const V5: Option<ProtocolVersion> = Some(ProtocolVersion::V5_0);
 
 fn frame(first: u8, body: &[u8]) -> Bytes {
@@ -120,7 +123,7 @@ fn lim_03_many_small_things_are_counted_while_parsing() {
     let user_properties = |count: usize| properties(&[0x26, 0, 0, 0, 0].repeat(count));
     let filters = |count: usize| [0, 1, b'a', 0].repeat(count);
     let names = |count: usize| [0, 1, b'a'].repeat(count);
-    let rows: Vec<(&str, Box<dyn Fn(usize) -> Bytes>, Option<ProtocolVersion>)> = vec![
+    let rows: Vec<(&str, Make, Option<ProtocolVersion>)> = vec![
         (
             "PUBLISH",
             Box::new(|n| frame(0x30, &[text("t"), user_properties(n)].concat())),
@@ -220,7 +223,8 @@ fn lim_03_subscription_identifiers_come_from_servers_only() {
 #[test]
 fn trn_01_a_length_is_judged_before_its_bytes_arrive() {
     let maximum = 16 << 10;
-    let rows: [(&[u8], Result<Option<usize>, ReasonCode>); 10] = [
+    type Expected = Result<Option<usize>, ReasonCode>;
+    let rows: [(&[u8], Expected); 10] = [
         (&[], Ok(None)),
         (&[0x10], Ok(None)),
         (&[0x10, 0x80], Ok(None)),
