@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::time::{Duration, Instant};
 
 /// A packet with that many of something in it.
-type Make = Box<dyn Fn(usize) -> Bytes>;
+type Make<'a> = Box<dyn Fn(usize) -> Bytes + 'a>;
 
 const V5: Option<ProtocolVersion> = Some(ProtocolVersion::V5_0);
 
