@@ -1,4 +1,8 @@
 //! Under construction.
+pub mod ca;
+mod password;
+pub mod user;
+
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
 }

@@ -11,6 +11,7 @@ pub mod password_hash;
 mod proof;
 mod rejection;
 mod users;
+mod users_document;
 
 pub use self::certificate::{CertificateError, CertificateFacts};
 pub use self::certificate_username::UsernameFrom;
@@ -23,6 +24,7 @@ pub use self::credentials::{Credentials, PresentedCertificate};
 pub use self::proof::Proof;
 pub use self::rejection::Rejection;
 pub use self::users::{Role, User, Users, check_username};
+pub use self::users_document::{UserEntry, UsersDocument};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

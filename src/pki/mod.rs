@@ -1,1 +1,28 @@
-//! Under construction.
+//! Our own certificates: the device CA, what it has issued and revoked, and the server certificate of a first run. Contract section 1, `ca`.
+//!
+//! Two authorities lie in `ca/`, each with a key of its own. The *device CA* signs client certificates and is what listeners trust (`client_ca`); the *server CA*
+//! signs server certificates and is what clients trust (`ca.pem`). A device certificate can therefore never pass for a server, whatever a client forgets to check.
+//!
+//! ```text
+//! ca/device-ca.pem device-ca.key device-ca.crl    the device CA and its revocation list
+//! ca/server-ca.pem server-ca.key                  the server CA
+//! ca/issued.json                                  who was issued what, when, by whom, and what was revoked
+//! ca/issued/SERIAL.pem                            the certificates themselves
+//! ```
+
+mod authority;
+mod device_ca;
+mod device_name;
+mod error;
+pub mod files;
+mod ledger;
+mod request;
+mod revocation_list;
+mod server_ca;
+
+pub use self::device_ca::{DeviceCa, Issued, Validity};
+pub use self::device_name::{DeviceNames, InvalidName};
+pub use self::error::PkiError;
+pub use self::ledger::{Record, RevocationReason, Revoked, State};
+pub use self::request::SigningRequest;
+pub use self::server_ca::{ServerCa, ServerCertificate};

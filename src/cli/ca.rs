@@ -1,0 +1,390 @@
+//! `wardgate ca`: the device CA at the command line.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::pki::{
+    DeviceCa, DeviceNames, Issued, PkiError, Record, RevocationReason, ServerCa, SigningRequest,
+    Validity, files,
+};
+
+/// Issue, sign, renew and revoke device certificates.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wardgate ca issue pump-7 --out certs\n  wardgate ca revoke pump-7 --reason key-compromise"
+)]
+pub struct CaArgs {
+    /// The folder that `wardgate init` made; its CA is in `ca/`
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "wardgate-data"
+    )]
+    dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the device CA and the server CA
+    Init,
+    /// Make a key and a client certificate: NAME.pem, NAME.key and ca.pem
+    #[command(after_help = "Example:\n  wardgate ca issue pump-7 --out certs --ou sensors")]
+    Issue {
+        name: String,
+        #[command(flatten)]
+        names: Names,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Sign a request; the key never leaves the device
+    #[command(after_help = "Example:\n  wardgate ca sign pump-7.csr --name pump-7 --out certs")]
+    Sign {
+        /// A PKCS #10 request in PEM; only its key is taken over
+        #[arg(value_name = "CSR.pem")]
+        request: PathBuf,
+        /// The name to certify; without it the one common name of the request
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        names: Names,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a new certificate with the names of an earlier one, and a new key for it
+    Renew {
+        #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
+        which: String,
+        /// Certify the key of this request instead of making one
+        #[arg(long, value_name = "CSR.pem")]
+        csr: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Revoke a certificate, or all of a name, and write the revocation list
+    #[command(after_help = "Example:\n  wardgate ca revoke pump-7 --reason key-compromise")]
+    Revoke {
+        #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
+        which: String,
+        #[arg(long, value_enum, default_value_t)]
+        reason: RevocationReason,
+    },
+    /// Show what was issued: name, serial, expiry, state
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one certificate, or all of a name
+    Show {
+        #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
+        which: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the revocation list
+    Crl {
+        /// A copy beside the one in the CA's folder
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Until the next list is due
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Make a server certificate: server.pem and server.key
+    Server {
+        /// Names and addresses beside localhost, 127.0.0.1 and ::1
+        #[arg(long = "host", value_name = "NAME")]
+        hosts: Vec<String>,
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+        /// Put them in the place of those that are there
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Names {
+    /// A DNS name beside the common name
+    #[arg(long, value_name = "NAME")]
+    san_dns: Vec<String>,
+    /// A URI beside the common name
+    #[arg(long, value_name = "URI")]
+    san_uri: Vec<String>,
+    /// The organizational unit, which policies ask for as cert.organizational_unit
+    #[arg(long, value_name = "UNIT")]
+    ou: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Where the files go
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// How long the certificate is valid
+    #[arg(long, default_value_t = Validity::DAYS)]
+    days: u32,
+}
+
+pub fn run(args: &CaArgs) -> ExitCode {
+    match execute(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wardgate ca: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(args: &CaArgs) -> Result<(), PkiError> {
+    let folder = args.dir.join("ca");
+    let now = SystemTime::now();
+    match &args.command {
+        Command::Init => init(&folder, now),
+        Command::Issue {
+            name,
+            names,
+            output,
+        } => {
+            let names = device_names(name, names)?;
+            let issued =
+                DeviceCa::open(&folder)?.issue(&names, output.validity(now), "ca issue")?;
+            hand_over(&issued, &folder, output, false)
+        }
+        Command::Sign {
+            request,
+            name,
+            names,
+            output,
+        } => {
+            let request = SigningRequest::from_pem(&read(request)?)?;
+            let name = name
+                .as_deref()
+                .or(request.common_name())
+                .unwrap_or_default();
+            let names = device_names(name, names)?;
+            let ca = DeviceCa::open(&folder)?;
+            let issued = ca.sign(&request, &names, output.validity(now), "ca sign")?;
+            hand_over(&issued, &folder, output, false)
+        }
+        Command::Renew { which, csr, output } => {
+            let request = match csr {
+                Some(path) => Some(SigningRequest::from_pem(&read(path)?)?),
+                None => None,
+            };
+            let ca = DeviceCa::open(&folder)?;
+            let issued = ca.renew(which, request.as_ref(), output.validity(now), "ca renew")?;
+            hand_over(&issued, &folder, output, true)
+        }
+        Command::Revoke { which, reason } => {
+            let ca = DeviceCa::open(&folder)?;
+            for record in ca.revoke(which, *reason, now)? {
+                say(&format!("revoked {} {}", record.name, record.serial));
+            }
+            say(&format!("wrote {}", ca.crl_path().display()));
+            Ok(())
+        }
+        Command::List { json } => list(&DeviceCa::open(&folder)?.list()?, *json, now),
+        Command::Show { which, json } => show(&DeviceCa::open(&folder)?, which, *json, now),
+        Command::Crl { out, days } => {
+            let ca = DeviceCa::open(&folder)?;
+            let pem = ca.write_crl(*days, now)?;
+            say(&format!("wrote {}", ca.crl_path().display()));
+            if let Some(path) = out {
+                replace(path, pem.as_bytes())?;
+                say(&format!("wrote {}", path.display()));
+            }
+            Ok(())
+        }
+        Command::Server {
+            hosts,
+            out,
+            replace,
+        } => server(&folder, hosts, out, *replace, now),
+    }
+}
+
+fn init(folder: &Path, now: SystemTime) -> Result<(), PkiError> {
+    let device = DeviceCa::create(folder, now)?;
+    let server = ServerCa::create(folder, now)?;
+    say(&format!(
+        "wrote {} (listeners trust it: client_ca)",
+        device.certificate_path().display()
+    ));
+    say(&format!(
+        "wrote {} (revocation list: crl)",
+        device.crl_path().display()
+    ));
+    say(&format!(
+        "wrote {} (clients trust it: --ca)",
+        server.certificate_path().display()
+    ));
+    Ok(())
+}
+
+fn server(
+    folder: &Path,
+    hosts: &[String],
+    out: &Path,
+    replace: bool,
+    now: SystemTime,
+) -> Result<(), PkiError> {
+    let made = ServerCa::open(folder)?.issue(hosts, now)?;
+    let (certificate, key) = (out.join("server.pem"), out.join("server.key"));
+    made.write_to(&certificate, &key, replace)?;
+    say(&format!(
+        "wrote {} and {}",
+        certificate.display(),
+        key.display()
+    ));
+    Ok(())
+}
+
+fn device_names(name: &str, names: &Names) -> Result<DeviceNames, PkiError> {
+    Ok(DeviceNames::new(
+        name,
+        names.ou.as_deref(),
+        &names.san_dns,
+        &names.san_uri,
+    )?)
+}
+
+impl Output {
+    fn validity(&self, now: SystemTime) -> Validity {
+        Validity {
+            days: self.days,
+            now,
+        }
+    }
+}
+
+/// Writes certificate, key and `ca.pem`: what the device needs to trust the server.
+fn hand_over(
+    issued: &Issued,
+    folder: &Path,
+    output: &Output,
+    renewed: bool,
+) -> Result<(), PkiError> {
+    for path in issued.write_to(&output.out, renewed)? {
+        say(&format!("wrote {}", path.display()));
+    }
+    let trusted = ServerCa::open(folder)?.certificate_pem().to_owned();
+    let path = output.out.join("ca.pem");
+    match std::fs::read_to_string(&path) {
+        Ok(there) if there == trusted => {}
+        Ok(_) => return Err(PkiError::Exists(path)),
+        Err(_) => {
+            replace(&path, trusted.as_bytes())?;
+            say(&format!("wrote {}", path.display()));
+        }
+    }
+    let record = &issued.record;
+    say(&format!(
+        "{} valid until {}, serial {}",
+        record.name,
+        date(record.not_after),
+        record.serial
+    ));
+    Ok(())
+}
+
+fn list(records: &[Record], json: bool, now: SystemTime) -> Result<(), PkiError> {
+    if json {
+        let rows: Vec<_> = records.iter().map(|record| as_json(record, now)).collect();
+        say(&format!("{:#}", serde_json::Value::Array(rows)));
+        return Ok(());
+    }
+    let width = records
+        .iter()
+        .map(|record| record.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    say(&format!(
+        "{:width$}  {:32}  {:20}  STATE",
+        "NAME", "SERIAL", "EXPIRY"
+    ));
+    for record in records {
+        let state = record.state(now.into()).name();
+        let expiry = date(record.not_after);
+        say(&format!(
+            "{:width$}  {:32}  {expiry:20}  {state}",
+            record.name, record.serial
+        ));
+    }
+    Ok(())
+}
+
+fn show(ca: &DeviceCa, which: &str, json: bool, now: SystemTime) -> Result<(), PkiError> {
+    let records = ca.find(which)?;
+    if json {
+        let rows: Vec<_> = records.iter().map(|record| as_json(record, now)).collect();
+        say(&format!("{:#}", serde_json::Value::Array(rows)));
+        return Ok(());
+    }
+    for record in records {
+        let serde_json::Value::Object(fields) = as_json(&record, now) else {
+            continue;
+        };
+        for (name, value) in fields {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            say(&format!("{name:20} {value}"));
+        }
+        say(ca.certificate_of(&record)?.trim_end());
+    }
+    Ok(())
+}
+
+fn as_json(record: &Record, now: SystemTime) -> serde_json::Value {
+    let mut row = serde_json::json!({
+        "name": record.name,
+        "serial": record.serial,
+        "expiry": date(record.not_after),
+        "state": record.state(now.into()).name(),
+        "fingerprint": record.fingerprint,
+        "not_before": date(record.not_before),
+        "issued": date(record.issued),
+        "issued_by": record.issued_by,
+        "organizational_unit": record.organizational_unit,
+        "san_dns": record.san_dns,
+        "san_uri": record.san_uri,
+    });
+    if let (Some(revoked), Some(row)) = (&record.revoked, row.as_object_mut()) {
+        row.insert("revoked".to_owned(), date(revoked.at).into());
+        row.insert("reason".to_owned(), serde_json::json!(revoked.reason));
+    }
+    row
+}
+
+fn date(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, PkiError> {
+    std::fs::read(path).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
+    files::replace(path, bytes, files::PUBLIC).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A reader that went away is no error of ours.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,204 @@
+//! A certificate authority on disk: a certificate and the key that signs in its name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::{PkiError, files};
+
+/// Ten years: a root that expires takes everything with it.
+const AUTHORITY_DAYS: u32 = 3653;
+/// Clocks of devices are late.
+const BACKDATED: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What an authority is for. Its certificate says so itself, and each kind has files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Device,
+    Server,
+}
+
+impl Kind {
+    fn file_stem(self) -> &'static str {
+        match self {
+            Self::Device => "device-ca",
+            Self::Server => "server-ca",
+        }
+    }
+
+    fn usage(self) -> ExtendedKeyUsagePurpose {
+        match self {
+            Self::Device => ExtendedKeyUsagePurpose::ClientAuth,
+            Self::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        }
+    }
+
+    fn common_name(self) -> &'static str {
+        match self {
+            Self::Device => "Wardgate device CA",
+            Self::Server => "Wardgate server CA",
+        }
+    }
+}
+
+pub(super) struct Authority {
+    kind: Kind,
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+    not_after: OffsetDateTime,
+}
+
+impl Authority {
+    /// Makes key and certificate in `folder`, which is made too. Nothing that is there is overwritten.
+    pub(super) fn create(folder: &Path, kind: Kind, now: SystemTime) -> Result<Self, PkiError> {
+        files::create_folder(folder).map_err(PkiError::file(folder))?;
+        let (certificate_path, key_path) = paths(folder, kind);
+        if certificate_path.exists() {
+            return Err(PkiError::Exists(certificate_path));
+        }
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = authority_params(kind, now)?.self_signed(&key)?;
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        files::create_new(&key_path, key_pem.as_bytes(), files::PRIVATE)
+            .map_err(PkiError::file(&key_path))?;
+        files::create_new(
+            &certificate_path,
+            certificate.pem().as_bytes(),
+            files::PUBLIC,
+        )
+        .map_err(PkiError::file(&certificate_path))?;
+        Self::open(folder, kind)
+    }
+
+    pub(super) fn open(folder: &Path, kind: Kind) -> Result<Self, PkiError> {
+        let (certificate_path, key_path) = paths(folder, kind);
+        let certificate_pem = read(&certificate_path)?;
+        let key_pem = Zeroizing::new(read(&key_path)?);
+        let damaged = |path: &Path, reason: &str| PkiError::Damaged {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let key = KeyPair::from_pem(&key_pem)
+            .map_err(|_| damaged(&key_path, "not a private key in PEM"))?;
+        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| damaged(&certificate_path, "not a certificate in PEM"))?;
+        let not_after = check(&der, &key).map_err(|reason| damaged(&certificate_path, reason))?;
+        Ok(Self {
+            kind,
+            issuer: Issuer::from_ca_cert_der(&der, key)?,
+            certificate_pem,
+            not_after,
+        })
+    }
+
+    pub(super) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// What every certificate of this authority has in common; the caller adds the subject. All extensions are set here, none is taken over (IDN-15).
+    pub(super) fn leaf_params(
+        &self,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<CertificateParams, PkiError> {
+        let not_before = whole_seconds(now.checked_sub(BACKDATED).unwrap_or(now));
+        let not_after = whole_seconds(now + DAY.saturating_mul(days)).min(self.not_after);
+        if not_after <= whole_seconds(now) {
+            return Err(PkiError::AuthorityExpired);
+        }
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.not_before = not_before;
+        params.not_after = not_after;
+        params.serial_number = Some(serial_number()?);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![self.kind.usage()];
+        params.use_authority_key_identifier_extension = true;
+        Ok(params)
+    }
+}
+
+fn authority_params(kind: Kind, now: SystemTime) -> Result<CertificateParams, PkiError> {
+    let serial_number = serial_number()?;
+    // Two installations have two names: an issuer's name must not fit another's certificates (TRN-7).
+    let suffix: String = serial_number
+        .to_bytes()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("{} {suffix}", kind.common_name()),
+    );
+    params.not_before = whole_seconds(now.checked_sub(BACKDATED).unwrap_or(now));
+    params.not_after = whole_seconds(now + DAY.saturating_mul(AUTHORITY_DAYS));
+    params.serial_number = Some(serial_number);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.extended_key_usages = vec![kind.usage()];
+    Ok(params)
+}
+
+/// The certificate is a CA's, and the key is its own.
+fn check(der: &[u8], key: &KeyPair) -> Result<OffsetDateTime, &'static str> {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| "not a certificate")?;
+    if !certificate.is_ca() {
+        return Err("not a CA certificate");
+    }
+    let public_key = &certificate.public_key().subject_public_key.data;
+    if public_key.as_ref() != key.public_key_raw() {
+        return Err("the private key beside it belongs to another certificate");
+    }
+    Ok(certificate.validity().not_after.to_datetime())
+}
+
+/// 128 random bits (IDN-15).
+fn serial_number() -> Result<SerialNumber, PkiError> {
+    let mut bytes = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| PkiError::NoRandomness)?;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+pub(super) fn whole_seconds(time: SystemTime) -> OffsetDateTime {
+    let time = OffsetDateTime::from(time);
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
+fn paths(folder: &Path, kind: Kind) -> (PathBuf, PathBuf) {
+    let stem = kind.file_stem();
+    (
+        folder.join(format!("{stem}.pem")),
+        folder.join(format!("{stem}.key")),
+    )
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            PkiError::NoAuthority(path)
+        } else {
+            PkiError::File { path, source }
+        }
+    })
+}
