@@ -106,6 +106,11 @@ impl Compiled {
         self.judge().deliver(topic.as_str(), qos, retain, share)
     }
 
+    /// Whether an attempt of an assertion or of `explain` would be permitted.
+    pub fn allows(&self, attempt: &super::Attempt) -> bool {
+        attempt.judge(self.judge()).0
+    }
+
     pub fn subject(&self) -> &Arc<Subject> {
         &self.subject
     }

@@ -1,8 +1,8 @@
 //! What policies decide, as tables.
 
-use super::*;
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::QoS;
+use crate::policy::*;
 use std::path::PathBuf;
 use std::sync::Arc;
 
