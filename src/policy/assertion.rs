@@ -77,6 +77,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem().fmt(f)
+    }
+}
+
 impl Assertion {
     pub(super) fn new(
         file: &Path,
@@ -151,6 +157,15 @@ impl Assertion {
 }
 
 impl Attempt {
+    pub fn new(action: Action, topic: &str, qos: QoS, retain: bool) -> Result<Self, String> {
+        match action {
+            Action::Publish => Self::topic(topic).map(|topic| Self::Publish { topic, qos, retain }),
+            Action::Subscribe => {
+                Self::subscription(topic).map(|subscription| Self::Subscribe { subscription, qos })
+            }
+        }
+    }
+
     pub fn action(&self) -> Action {
         match self {
             Self::Publish { .. } => Action::Publish,
@@ -307,13 +322,15 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
     })
 }
 
-pub(super) fn method(name: &str) -> Option<Method> {
+/// The method of this name.
+pub fn method(name: &str) -> Option<Method> {
     super::build::METHODS
         .into_iter()
         .find(|method| method.0 == name)
 }
 
-pub(super) fn protocol(name: &str) -> Option<&'static str> {
+/// The protocol of this name.
+pub fn protocol(name: &str) -> Option<&'static str> {
     ["mqtt", "websocket", "http"]
         .into_iter()
         .find(|known| *known == name)

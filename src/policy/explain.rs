@@ -141,8 +141,8 @@ fn reason(allowed: bool, rule: Option<&Rule>, granted: Option<QoS>, wanted: QoS)
     }
 }
 
-/// How far a rule is from deciding: what failed, then how few levels agree.
-type Distance = (usize, usize);
+/// How far a rule is from deciding: how much failed, whether it is a deny that does not match (which changes nothing), and how few levels agree.
+type Distance = (usize, bool, std::cmp::Reverse<usize>);
 
 impl Judge<'_> {
     fn near(self, attempt: &Attempt) -> Vec<(Distance, usize, Near)> {
@@ -186,10 +186,10 @@ impl Judge<'_> {
             Attempt::Publish { .. } => Asked::topic(&text),
             Attempt::Subscribe { .. } => Asked::filter(&text),
         };
-        let mut unlike = 0;
+        let mut agreeing = rule.pattern.levels().len();
         if !rule.pattern.covers(asked, self.values, rule.effect) {
-            let (agreeing, message) = self.topic_failure(rule, asked);
-            unlike = rule.pattern.levels().len().saturating_sub(agreeing).max(1);
+            let (levels, message) = self.topic_failure(rule, asked);
+            agreeing = levels;
             steps += 1;
             failed.push(message);
         }
@@ -217,7 +217,8 @@ impl Judge<'_> {
             failed,
             partial,
         };
-        ((steps, unlike), near)
+        let idle = rule.effect == Effect::Deny && steps > 0 && !partial;
+        ((steps, idle, std::cmp::Reverse(agreeing)), near)
     }
 
     fn who_failures(self, policy: &Policy) -> WhoFailures {

@@ -18,7 +18,7 @@ mod population;
 mod rule;
 mod who;
 
-pub use self::assertion::{Assertion, Attempt, Failure};
+pub use self::assertion::{Assertion, Attempt, Failure, method, protocol};
 pub use self::compiled::Compiled;
 pub use self::explain::{Described, Explanation, Near};
 pub use self::naive::differential;

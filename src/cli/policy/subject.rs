@@ -1,0 +1,130 @@
+//! Somebody put together from flags, as the broker would after a login.
+
+use crate::identity::{CertificateNames, Identity, Method, Subject};
+use crate::policy;
+use clap::Args;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct Somebody {
+    /// The proved name; a certificate's common name or the claim `sub` when left out
+    #[arg(long)]
+    username: Option<String>,
+    #[arg(long)]
+    client_id: Option<String>,
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    ip: IpAddr,
+    /// certificate, password, ldap, jwt, cookie, …; follows from --cert and --claims when left out
+    #[arg(long)]
+    auth: Option<String>,
+    /// Name space of the username; the method's own when left out
+    #[arg(long)]
+    namespace: Option<String>,
+    /// May be given several times
+    #[arg(long)]
+    group: Vec<String>,
+    /// The client certificate, PEM or DER
+    #[arg(long, value_name = "FILE", conflicts_with = "claims")]
+    cert: Option<PathBuf>,
+    /// The claims of a token, as a JSON object
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+    #[arg(long, default_value = "")]
+    listener: String,
+    /// mqtt, websocket or http
+    #[arg(long, default_value = "mqtt")]
+    protocol: String,
+}
+
+impl Somebody {
+    pub(super) fn subject(&self) -> Result<Subject, String> {
+        let certificate = self.cert.as_deref().map(certificate).transpose()?;
+        let claims = match &self.claims {
+            Some(file) => claims(file)?,
+            None => BTreeMap::new(),
+        };
+        let username = self
+            .username
+            .clone()
+            .or_else(|| certificate.as_ref()?.common_name.first().cloned())
+            .or_else(|| claims.get("sub")?.first().cloned())
+            .unwrap_or_default();
+        let method = match &self.auth {
+            Some(name) => policy::method(name).ok_or(format!("no method is called {name:?}"))?,
+            None if certificate.is_some() => Method::CERTIFICATE,
+            None if self.claims.is_some() => Method::JWT,
+            None if username.is_empty() => Method::ANONYMOUS,
+            None => Method::PASSWORD,
+        };
+        let namespace = match (
+            &self.namespace,
+            claims.get("iss").and_then(|one| one.first()),
+        ) {
+            (Some(namespace), _) => namespace.clone(),
+            (None, Some(issuer)) if method == Method::JWT => format!("jwt:{issuer}"),
+            (None, _) => method.0.to_owned(),
+        };
+        Ok(Subject {
+            identity: Identity {
+                namespace: namespace.into(),
+                username: username.into(),
+                method,
+                groups: self
+                    .group
+                    .iter()
+                    .map(|group| group.as_str().into())
+                    .collect(),
+                certificate: certificate.map(Arc::new),
+                claims,
+                valid_until: None,
+            },
+            client_id: self.client_id.clone().unwrap_or_default().into(),
+            ip: self.ip,
+            listener: self.listener.as_str().into(),
+            protocol: policy::protocol(&self.protocol)
+                .ok_or(format!("no protocol is called {:?}", self.protocol))?,
+        })
+    }
+}
+
+fn certificate(file: &Path) -> Result<CertificateNames, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| told(&error))?;
+    let der = match CertificateDer::from_pem_slice(&bytes) {
+        Ok(der) => der,
+        Err(_) => CertificateDer::from(bytes),
+    };
+    CertificateNames::from_der(&der).map_err(|error| told(&error))
+}
+
+/// Scalars as text, lists as several values, objects left out: as a token's claims are read at a login.
+fn claims(file: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| told(&error))?;
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes).map_err(|error| told(&error))?;
+    Ok(object
+        .into_iter()
+        .map(|(name, value)| (name, texts(&value)))
+        .filter(|(_, values)| !values.is_empty())
+        .collect())
+}
+
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Number(_) | Value::Bool(_) => vec![value.to_string()],
+        Value::Array(values) => values
+            .iter()
+            .filter(|value| !value.is_array())
+            .flat_map(texts)
+            .collect(),
+        Value::Null | Value::Object(_) => Vec::new(),
+    }
+}
