@@ -1,1 +1,511 @@
-//! Under construction.
+//! How much anybody may do: every bucket, cap, ban and lockout of contract section 6. Knows no clock: `now` is an argument.
+//!
+//! On the way of a connection: `screen` (before any byte) → `begin_handshake` (until CONNACK) → `attempt`, then `failed` or
+//! `succeeded` (each login) → `enter_user` → `client_buckets` (each message) and the claims on state.
+
+mod bans;
+mod buckets;
+mod config;
+mod gate;
+mod gcra;
+mod handshakes;
+mod keys;
+mod lockout;
+mod ranges;
+mod recent;
+mod refusal;
+mod state;
+mod table;
+mod tally;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+
+use self::bans::Bans;
+use self::buckets::{Kept, Rules};
+use self::gate::{Gate, GateRules};
+use self::gcra::{Epoch, Nanos};
+use self::handshakes::Handshakes;
+use self::keys::Keys;
+use self::lockout::Failures;
+use self::recent::{Recent, Window};
+use self::state::StateQuota;
+use self::table::Table;
+use self::tally::{KeyedSlot, Tallies};
+use crate::identity::Method;
+
+pub use self::bans::{Ban, BanError, BanSubject, NotABanSubject};
+pub use self::buckets::{Charge, ClientBuckets};
+pub use self::config::{
+    ByteLimit, BytesConfig, ConnectionsConfig, Count, FailuresConfig, FlappingConfig,
+    GlobalConnectionsConfig, HandshakesConfig, Limit, LimitsConfig, MessageLimit, MessagesConfig,
+    PerIpConfig, PerUserConfig, RetainedConfig, StateConfig, UnauthenticatedConfig, WhenExceeded,
+};
+pub use self::gate::ConnectionSlot;
+pub use self::handshakes::{Evicted, Handshake};
+pub use self::lockout::{Attempt, Lockout};
+pub use self::refusal::{Limiter, Refusal};
+pub use self::state::{RetainedClaim, SessionClaim};
+pub use self::tally::{Slot, Tally};
+
+/// All limits of a node.
+pub struct Limits {
+    settings: ArcSwap<Settings>,
+    epoch: Epoch,
+    keys: Keys,
+    gate: Gate,
+    handshakes: Handshakes,
+    bans: Bans,
+    failures: Failures,
+    flapping: Table<Recent>,
+    users: Arc<Tallies>,
+    buckets: Arc<Kept>,
+    state: StateQuota,
+}
+
+/// The configuration, ready to ask.
+struct Settings {
+    config: LimitsConfig,
+    gate: GateRules,
+    buckets: Arc<Rules>,
+}
+
+/// A connection that may begin.
+#[derive(Debug)]
+pub struct Admission {
+    pub slot: ConnectionSlot,
+    /// Somebody logged in well from this address lately.
+    pub is_known: bool,
+}
+
+/// A connection of a user, counted until this is dropped.
+#[derive(Debug)]
+pub struct UserSlot(#[expect(dead_code, reason = "held for its drop")] KeyedSlot);
+
+/// Who a client is to its buckets and caps.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    pub namespace: &'a str,
+    pub username: &'a str,
+    pub client_id: &'a str,
+}
+
+/// How much there is of what is limited: for status and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Standing {
+    pub connections: u64,
+    pub handshakes: usize,
+    pub bans: usize,
+    pub sessions: u64,
+    pub retained_messages: u64,
+    pub retained_bytes: u64,
+    pub overloaded: bool,
+}
+
+/// Where one address and user stand with the limits that look at them: for `explain`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Explained {
+    /// The limit's name in the configuration.
+    pub limit: &'static str,
+    pub permits: bool,
+    pub standing: String,
+}
+
+impl Limits {
+    /// The seed must be random: it keeps strangers from choosing addresses and names that share a place in a table.
+    pub fn new(config: LimitsConfig, seed: [u64; 4], now: Instant) -> Self {
+        let (epoch, keys) = (Epoch::new(now), Keys::new(seed));
+        Self {
+            settings: ArcSwap::from_pointee(Settings::new(config, epoch)),
+            epoch,
+            gate: Gate::new(&keys),
+            handshakes: Handshakes::default(),
+            bans: Bans::default(),
+            failures: Failures::new(),
+            flapping: Table::new(FLAPPING),
+            users: Arc::new(Tallies::new(keys.hasher())),
+            buckets: Arc::new(Kept::new(keys.hasher())),
+            state: StateQuota::new(&keys),
+            keys,
+        }
+    }
+
+    /// After a reload. What was counted stays counted; clients ask `refresh` for their buckets.
+    pub fn reconfigure(&self, config: LimitsConfig) {
+        self.settings
+            .store(Arc::new(Settings::new(config, self.epoch)));
+    }
+
+    pub fn config(&self) -> LimitsConfig {
+        self.settings.load().config.clone()
+    }
+
+    /// Before any byte is read. `methods` are the ways in that the listener offers (only `certificate` where it demands one):
+    /// an address that is locked out of all of them is refused here, where it costs least. Empty: not asked.
+    pub fn screen(
+        &self,
+        ip: IpAddr,
+        methods: &[Method],
+        now: Instant,
+    ) -> Result<Admission, Refusal> {
+        let now = self.epoch.nanos(now);
+        let settings = self.settings.load();
+        self.judge_address(&settings, ip, methods, now)?;
+        let key = self.keys.address(ip);
+        let is_known = self.failures.is_known(key, now);
+        let slot = self.gate.enter(&settings.gate, ip, key, is_known, now)?;
+        Ok(Admission { slot, is_known })
+    }
+
+    /// The slot of a handshake, from accept to CONNACK. To be raced against `evicted()` and `deadline()`.
+    pub fn begin_handshake(
+        &self,
+        ip: IpAddr,
+        is_known: bool,
+        now: Instant,
+    ) -> Result<Handshake, Refusal> {
+        let settings = self.settings.load();
+        let handshakes = &settings.config.connections.handshakes;
+        self.handshakes
+            .begin(handshakes, self.keys.address(ip), is_known, now)
+    }
+
+    /// Whether a login may be judged: asked before hashes, directories and signatures.
+    pub fn attempt(&self, attempt: &Attempt<'_>, now: Instant) -> Result<(), Refusal> {
+        let now = self.epoch.nanos(now);
+        let settings = self.settings.load();
+        let with = (&settings.config.failures, &self.bans, &self.keys);
+        self.failures.attempt(with, attempt, (self.epoch, now))
+    }
+
+    /// A login was refused for what the peer gave (never for a back end that failed). `Some`: its address is banned now.
+    pub fn failed(&self, attempt: &Attempt<'_>, now: Instant, wall: SystemTime) -> Option<Lockout> {
+        let settings = self.settings.load();
+        let with = (&settings.config.failures, &self.bans, &self.keys);
+        self.failures
+            .failed(with, attempt, self.epoch.nanos(now), wall)
+    }
+
+    pub fn succeeded(&self, attempt: &Attempt<'_>, now: Instant) {
+        let settings = self.settings.load();
+        let config = &settings.config.failures;
+        self.failures
+            .succeeded(config, &self.keys, attempt, self.epoch.nanos(now));
+    }
+
+    /// An identified client comes in: bans by name, flapping, and the connections of its user.
+    pub fn enter_user(&self, client: &Client<'_>, now: Instant) -> Result<UserSlot, Refusal> {
+        let now = self.epoch.nanos(now);
+        self.judge_names(client, now)?;
+        let settings = self.settings.load();
+        self.judge_flapping(&settings.config.flapping, client, now)?;
+        let max = settings.config.connections.per_user.max.bound();
+        let slot = self
+            .users
+            .claim(self.keys.name(&[client.namespace, client.username]), max);
+        slot.map(UserSlot).ok_or(Refusal::UserConnections)
+    }
+
+    pub fn client_buckets(
+        &self,
+        client: &Client<'_>,
+        policy: Option<MessageLimit>,
+    ) -> ClientBuckets {
+        let rules = Arc::clone(&self.settings.load().buckets);
+        let (own, user) = self.bucket_keys(client);
+        ClientBuckets::new(rules, Arc::clone(&self.buckets), policy, own, user)
+    }
+
+    /// Puts a live client under the limits of the last reload.
+    pub fn refresh(
+        &self,
+        buckets: &mut ClientBuckets,
+        client: &Client<'_>,
+        policy: Option<MessageLimit>,
+    ) {
+        let rules = Arc::clone(&self.settings.load().buckets);
+        buckets.replace(rules, policy, self.bucket_keys(client).1);
+    }
+
+    /// A session begins to exist; the claim lives as long as it.
+    pub fn claim_session(&self, namespace: &str, username: &str) -> Result<SessionClaim, Refusal> {
+        let settings = self.settings.load();
+        self.state.claim_session(
+            &settings.config.state,
+            self.keys.name(&[namespace, username]),
+        )
+    }
+
+    /// A session that the store already has, over the caps or not.
+    pub fn adopt_session(&self, namespace: &str, username: &str) -> Option<SessionClaim> {
+        let user = self.keys.name(&[namespace, username]);
+        self.state.claim_session(&state::without_caps(), user).ok()
+    }
+
+    /// A message is retained; the claim lives as long as it.
+    pub fn claim_retained(
+        &self,
+        namespace: &str,
+        username: &str,
+        bytes: u64,
+    ) -> Result<RetainedClaim, Refusal> {
+        let settings = self.settings.load();
+        let user = self.keys.name(&[namespace, username]);
+        self.state
+            .claim_retained(&settings.config.state, user, bytes)
+    }
+
+    /// The author's next message in the place of his last.
+    pub fn resize_retained(&self, claim: &mut RetainedClaim, bytes: u64) -> Result<(), Refusal> {
+        claim.resize(&self.settings.load().config.state, bytes)
+    }
+
+    /// A retained message that the store already has, over the caps or not.
+    pub fn adopt_retained(
+        &self,
+        namespace: &str,
+        username: &str,
+        bytes: u64,
+    ) -> Option<RetainedClaim> {
+        let user = self.keys.name(&[namespace, username]);
+        self.state
+            .claim_retained(&state::without_caps(), user, bytes)
+            .ok()
+    }
+
+    /// A ban by an operator. Kick whom `subject.concerns`.
+    pub fn ban(
+        &self,
+        subject: BanSubject,
+        duration: Option<Duration>,
+        (reason, by): (String, String),
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<Ban, BanError> {
+        let since = wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let ban = Ban {
+            subject,
+            method: None,
+            reason,
+            by: Some(by),
+            since,
+            until: duration.map(|duration| since.saturating_add(duration.as_secs())),
+        };
+        self.bans.place(ban.clone(), self.epoch.nanos(now), wall)?;
+        Ok(ban)
+    }
+
+    /// Lifts all bans of a subject, those for failed logins too. False: there was none.
+    pub fn unban(&self, subject: &BanSubject) -> bool {
+        self.bans.lift(subject)
+    }
+
+    /// All bans in force, the newest first: to show, and to write down when `bans_generation` has changed.
+    pub fn bans(&self, now: Instant, wall: SystemTime) -> Vec<Ban> {
+        self.bans.all(self.epoch.nanos(now), wall)
+    }
+
+    /// What was written down before the last stop.
+    pub fn restore_bans(&self, bans: Vec<Ban>, now: Instant, wall: SystemTime) {
+        self.bans.restore(bans, self.epoch.nanos(now), wall);
+    }
+
+    pub fn bans_generation(&self) -> u64 {
+        self.bans.generation()
+    }
+
+    /// While set, addresses without a recent good login are refused.
+    pub fn set_overloaded(&self, overloaded: bool) {
+        self.gate.set_overloaded(overloaded);
+    }
+
+    pub fn standing(&self) -> Standing {
+        let (retained_messages, retained_bytes) = self.state.retained();
+        Standing {
+            connections: self.gate.open(),
+            handshakes: self.handshakes.count(),
+            bans: self.bans.count(),
+            sessions: self.state.sessions(),
+            retained_messages,
+            retained_bytes,
+            overloaded: self.gate.is_overloaded(),
+        }
+    }
+
+    /// How each limit sees a login now, without charging any.
+    pub fn explain(&self, attempt: &Attempt<'_>, client_id: &str, now: Instant) -> Vec<Explained> {
+        let now = self.epoch.nanos(now);
+        let settings = self.settings.load();
+        let failures = &settings.config.failures;
+        let named = attempt.username.unwrap_or_default();
+        let client = Client {
+            namespace: "",
+            username: named,
+            client_id,
+        };
+        let (spent, full_at) = self.gate.address_standing(
+            &settings.gate,
+            self.keys.address(attempt.ip),
+            self.epoch,
+            now,
+        );
+        let of_address = self.failures.of_address(
+            failures,
+            self.keys.address_by(attempt.ip, attempt.method.0),
+            now,
+        );
+        let of_user = self
+            .failures
+            .of_user(failures, self.keys.name(&[named]), now);
+        let locked = self.bans.of_address(attempt.ip, Some(attempt.method), now);
+        vec![
+            Explained::of(
+                "limits.deny, limits.allow",
+                settings.gate.listed(attempt.ip),
+            ),
+            Explained::of(
+                "bans of the address",
+                self.judge_address(&settings, attempt.ip, &[], now),
+            ),
+            Explained::of("bans of the names", self.judge_names(&client, now)),
+            Explained {
+                limit: "limits.connections.per_ip",
+                permits: !spent,
+                standing: if full_at.is_some() {
+                    "partly used".into()
+                } else {
+                    "unused".into()
+                },
+            },
+            Explained {
+                limit: "limits.failures.per_ip",
+                permits: locked.is_none(),
+                standing: locked.map_or_else(
+                    || format!("{of_address} failed logins"),
+                    |(reason, _)| reason,
+                ),
+            },
+            Explained {
+                limit: "limits.failures.per_user",
+                permits: of_user < failures.per_user.bound()
+                    || attempt.method == Method::CERTIFICATE,
+                standing: format!("{of_user} failed logins"),
+            },
+        ]
+    }
+
+    fn judge_address(
+        &self,
+        settings: &Settings,
+        ip: IpAddr,
+        methods: &[Method],
+        now: Nanos,
+    ) -> Result<(), Refusal> {
+        settings.gate.listed(ip)?;
+        if let Some((reason, _)) = self.bans.of_address(ip, None, now) {
+            return Err(Refusal::Banned { reason });
+        }
+        let lockouts: Vec<_> = methods
+            .iter()
+            .map_while(|method| self.bans.of_address(ip, Some(*method), now))
+            .collect();
+        if lockouts.is_empty() || lockouts.len() < methods.len() {
+            return Ok(());
+        }
+        // Whoever logged in well from here is not locked out: who it is will only be known later. (IDN-13)
+        if self.failures.is_known(self.keys.address(ip), now) {
+            return Ok(());
+        }
+        let until = lockouts.iter().filter_map(|(_, until)| *until).min();
+        Err(Refusal::AddressLockedOut {
+            until: until.map(|until| self.epoch.instant(until)),
+        })
+    }
+
+    fn judge_names(&self, client: &Client<'_>, now: Nanos) -> Result<(), Refusal> {
+        let subjects = [
+            BanSubject::Username(client.username.to_owned()),
+            BanSubject::ClientId(client.client_id.to_owned()),
+        ];
+        for subject in subjects {
+            if let Some((reason, _)) = self.bans.of_name(subject, now) {
+                return Err(Refusal::Banned { reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_flapping(
+        &self,
+        config: &FlappingConfig,
+        client: &Client<'_>,
+        now: Nanos,
+    ) -> Result<(), Refusal> {
+        let Some(most) = config.connections.get() else {
+            return Ok(());
+        };
+        let window = Window::new(config.window.get());
+        // With its name space and user: nobody can flap in the name of another.
+        let key = self
+            .keys
+            .name(&[client.namespace, client.username, client.client_id]);
+        let until = self.flapping.update(
+            key,
+            now,
+            |_| Recent::default(),
+            |recent| {
+                if recent.full_at <= now && recent.add(window, now) > most.get() {
+                    *recent = Recent::default();
+                    recent.full_at = now.saturating_add(gcra::nanos(config.ban.get()));
+                }
+                recent.full_at
+            },
+        );
+        if until <= now {
+            return Ok(());
+        }
+        Err(Refusal::Flapping {
+            until: self.epoch.instant(until),
+        })
+    }
+
+    fn bucket_keys(&self, client: &Client<'_>) -> (u64, u64) {
+        let own = self
+            .keys
+            .name(&[client.namespace, client.username, client.client_id]);
+        (own, self.keys.name(&[client.namespace, client.username]))
+    }
+}
+
+impl Settings {
+    fn new(config: LimitsConfig, epoch: Epoch) -> Self {
+        Self {
+            gate: GateRules::new(&config),
+            buckets: Arc::new(Rules::new(&config, epoch)),
+            config,
+        }
+    }
+}
+
+impl Explained {
+    fn of(limit: &'static str, verdict: Result<(), Refusal>) -> Self {
+        Self {
+            limit,
+            permits: verdict.is_ok(),
+            standing: verdict
+                .map_or_else(|refusal| refusal.to_string(), |()| "not concerned".into()),
+        }
+    }
+}
+
+/// How many clients the table of flapping remembers.
+const FLAPPING: usize = 32_768;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

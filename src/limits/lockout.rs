@@ -1,0 +1,509 @@
+//! What failed logins lead to: an address is banned for a method, a user under attack is slowed, and neither becomes a weapon.
+//!
+//! Whoever logged in well from an address is never banned there, only slowed; a certificate is not asked for at all (IDN-13).
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use super::Refusal;
+use super::bans::Bans;
+use super::config::{Count, FailuresConfig};
+use super::gcra::{Epoch, Nanos, Quota, nanos};
+use super::keys::Keys;
+use super::recent::{Recent, Window};
+use super::table::{Table, Weighed};
+use crate::address::Cidr;
+use crate::identity::Method;
+
+/// A login that is about to be judged or was.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    pub ip: IpAddr,
+    pub method: Method,
+    /// The name that is claimed, where one is.
+    pub username: Option<&'a str>,
+}
+
+/// An address that was banned for its failed logins: for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    pub address: Cidr,
+    pub method: Method,
+    pub failures: u32,
+    pub duration: Duration,
+}
+
+pub(super) struct Failures {
+    addresses: Table<Recent>,
+    users: Table<Recent>,
+    /// Each user at each address.
+    pairs: Table<Recent>,
+    bans: Table<Strikes>,
+    good_addresses: Table<Seen>,
+    good_pairs: Table<Seen>,
+}
+
+/// How often an address was banned, until a day after the last ban.
+#[derive(Clone, Copy, Default)]
+struct Strikes {
+    count: u32,
+    until: Nanos,
+}
+
+/// The last good login.
+#[derive(Clone, Copy)]
+struct Seen(Nanos);
+
+impl Weighed for Strikes {
+    fn weight(&self, now: Nanos) -> u64 {
+        self.until.saturating_sub(now)
+    }
+}
+
+impl Weighed for Seen {
+    fn weight(&self, _: Nanos) -> u64 {
+        self.0
+    }
+}
+
+impl Failures {
+    pub(super) fn new() -> Self {
+        Self {
+            addresses: Table::new(CAPACITY),
+            users: Table::new(CAPACITY),
+            pairs: Table::new(CAPACITY),
+            bans: Table::new(CAPACITY),
+            good_addresses: Table::new(CAPACITY),
+            good_pairs: Table::new(CAPACITY),
+        }
+    }
+
+    /// Whether a login may be judged at all. Asked before any hashing or directory.
+    pub(super) fn attempt(
+        &self,
+        (config, bans, keys): (&FailuresConfig, &Bans, &Keys),
+        attempt: &Attempt<'_>,
+        (epoch, now): (Epoch, Nanos),
+    ) -> Result<(), Refusal> {
+        let pair = attempt.username.map(|name| keys.name_at(attempt.ip, name));
+        let has_record = pair.is_some_and(|pair| self.is_good(&self.good_pairs, pair, now));
+        let slow = |table: &Table<Recent>, key| slowed(table, key, config, epoch, now);
+        if let Some((_, until)) = bans.of_address(attempt.ip, Some(attempt.method), now) {
+            return match pair.filter(|_| has_record) {
+                Some(pair) => slow(&self.pairs, pair),
+                None => Err(Refusal::AddressLockedOut {
+                    until: until.map(|until| epoch.instant(until)),
+                }),
+            };
+        }
+        if attempt.method == Method::CERTIFICATE || has_record {
+            return Ok(());
+        }
+        let Some(user) = attempt.username.map(|name| keys.name(&[name])) else {
+            return Ok(());
+        };
+        let failures = self.users.find(user).map_or(0, |recent| {
+            recent.count(Window::new(config.window.get()), now)
+        });
+        if failures >= config.per_user.bound() {
+            return slow(&self.users, user);
+        }
+        Ok(())
+    }
+
+    pub(super) fn failed(
+        &self,
+        (config, bans, keys): (&FailuresConfig, &Bans, &Keys),
+        attempt: &Attempt<'_>,
+        now: Nanos,
+        wall: SystemTime,
+    ) -> Option<Lockout> {
+        let window = Window::new(config.window.get());
+        let add = |table: &Table<Recent>, key| {
+            table.update(
+                key,
+                now,
+                |_| Recent::default(),
+                |recent| recent.add(window, now),
+            )
+        };
+        if let Some(name) = attempt.username {
+            add(&self.users, keys.name(&[name]));
+            add(&self.pairs, keys.name_at(attempt.ip, name));
+        }
+        let address = keys.address_by(attempt.ip, attempt.method.0);
+        let failures = add(&self.addresses, address);
+        if failures < config.per_ip.get().map(Count::get)? {
+            return None;
+        }
+        self.addresses.remove(address);
+        let duration = self.strike(address, config.ban.get(), now);
+        let lockout = Lockout {
+            address: Cidr::household(attempt.ip),
+            method: attempt.method,
+            failures,
+            duration,
+        };
+        let until = now.saturating_add(nanos(duration));
+        bans.place_automatic(
+            lockout.address,
+            lockout.method,
+            lockout.to_string(),
+            until,
+            now,
+            wall,
+        );
+        Some(lockout)
+    }
+
+    /// Clears what that user failed at that address, and no more: an account of one's own must not clear the way for guessing
+    /// at others.
+    pub(super) fn succeeded(
+        &self,
+        config: &FailuresConfig,
+        keys: &Keys,
+        attempt: &Attempt<'_>,
+        now: Nanos,
+    ) {
+        if attempt.method == Method::ANONYMOUS {
+            return;
+        }
+        let seen = |table: &Table<Seen>, key| {
+            table.update(key, now, |_| Seen(now), |seen| *seen = Seen(now))
+        };
+        seen(&self.good_addresses, keys.address(attempt.ip));
+        let Some(name) = attempt.username else { return };
+        let pair = keys.name_at(attempt.ip, name);
+        seen(&self.good_pairs, pair);
+        let Some(failed) = self.pairs.remove(pair) else {
+            return;
+        };
+        let failed = failed.count(Window::new(config.window.get()), now);
+        for (table, key) in [
+            (
+                &self.addresses,
+                keys.address_by(attempt.ip, attempt.method.0),
+            ),
+            (&self.users, keys.name(&[name])),
+        ] {
+            if failed > 0 && table.find(key).is_some() {
+                table.update(
+                    key,
+                    now,
+                    |_| Recent::default(),
+                    |recent| recent.forgive(failed),
+                );
+            }
+        }
+    }
+
+    /// Whether somebody logged in well from the address lately.
+    pub(super) fn is_known(&self, address: u64, now: Nanos) -> bool {
+        self.is_good(&self.good_addresses, address, now)
+    }
+
+    /// Failures of a user within the window: for `explain`.
+    pub(super) fn of_user(&self, config: &FailuresConfig, user: u64, now: Nanos) -> u32 {
+        self.users.find(user).map_or(0, |recent| {
+            recent.count(Window::new(config.window.get()), now)
+        })
+    }
+
+    /// Failures of an address by a method within the window: for `explain`.
+    pub(super) fn of_address(&self, config: &FailuresConfig, address: u64, now: Nanos) -> u32 {
+        self.addresses.find(address).map_or(0, |recent| {
+            recent.count(Window::new(config.window.get()), now)
+        })
+    }
+
+    fn is_good(&self, table: &Table<Seen>, key: u64, now: Nanos) -> bool {
+        table
+            .find(key)
+            .is_some_and(|Seen(at)| now.saturating_sub(at) < nanos(GOOD_FOR))
+    }
+
+    /// How long an address is banned this time: twice as long as the last time, within a day of it.
+    fn strike(&self, address: u64, ban: Duration, now: Nanos) -> Duration {
+        let change = |strikes: &mut Strikes| {
+            let before = if strikes.until > now {
+                strikes.count
+            } else {
+                0
+            };
+            let duration = ban
+                .saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX))
+                .min(LONGEST_BAN.max(ban));
+            strikes.count = before.saturating_add(1);
+            strikes.until = now.saturating_add(nanos(duration.saturating_add(LONGEST_BAN)));
+            duration
+        };
+        self.bans
+            .update(address, now, |_| Strikes::default(), change)
+    }
+}
+
+/// Six tries a window, one after another.
+fn slowed(
+    table: &Table<Recent>,
+    key: u64,
+    config: &FailuresConfig,
+    epoch: Epoch,
+    now: Nanos,
+) -> Result<(), Refusal> {
+    let quota = Quota::new(SLOWED_TRIES, config.window.get(), 1);
+    table.update(
+        key,
+        now,
+        |_| Recent::default(),
+        |recent| match quota.take(recent.full_at, 1, now) {
+            Ok(next) => {
+                recent.full_at = next;
+                Ok(())
+            }
+            Err(until) => {
+                // While somebody keeps trying, the pressure does not ease.
+                recent.add(Window::new(config.window.get()), now);
+                Err(Refusal::UserSlowed {
+                    until: epoch.instant(until.0),
+                })
+            }
+        },
+    )
+}
+
+impl std::fmt::Display for Lockout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (failures, Method(method)) = (self.failures, self.method);
+        write!(
+            f,
+            "{failures} failed logins by {method}, banned for {}s",
+            self.duration.as_secs()
+        )
+    }
+}
+
+/// Entries of each table.
+const CAPACITY: usize = 65_536;
+/// How long a good login is remembered in favour of its address.
+const GOOD_FOR: Duration = Duration::from_secs(7 * 86_400);
+const LONGEST_BAN: Duration = Duration::from_secs(86_400);
+const SLOWED_TRIES: u64 = 6;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    struct Door {
+        config: FailuresConfig,
+        bans: Bans,
+        keys: Keys,
+        failures: Failures,
+        epoch: Epoch,
+    }
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    impl Door {
+        fn new(yaml: &str) -> Self {
+            Self {
+                config: serde_saphyr::from_str(yaml).unwrap(),
+                bans: Bans::default(),
+                keys: Keys::new([1, 2, 3, 4]),
+                failures: Failures::new(),
+                epoch: Epoch::new(Instant::now()),
+            }
+        }
+
+        /// A login as the chain does it: ask, judge, tell. `None`: it was not judged.
+        fn login(
+            &self,
+            method: Method,
+            ip: &str,
+            name: &str,
+            good: bool,
+            second: u64,
+        ) -> Option<Option<Lockout>> {
+            let attempt = Attempt {
+                ip: ip.parse().unwrap(),
+                method,
+                username: Some(name),
+            };
+            let now = second * SECOND;
+            let with = (&self.config, &self.bans, &self.keys);
+            self.failures
+                .attempt(with, &attempt, (self.epoch, now))
+                .ok()?;
+            if good {
+                self.failures
+                    .succeeded(&self.config, &self.keys, &attempt, now);
+                return Some(None);
+            }
+            Some(
+                self.failures
+                    .failed(with, &attempt, now, SystemTime::UNIX_EPOCH),
+            )
+        }
+
+        fn password(&self, ip: &str, name: &str, good: bool, second: u64) -> bool {
+            self.login(Method::PASSWORD, ip, name, good, second)
+                .is_some()
+        }
+    }
+
+    #[test]
+    fn an_address_is_banned_for_its_method_and_longer_each_time() {
+        let door = Door::new("{}");
+        let mut second = 1000;
+        for expected in [15, 30, 60, 120] {
+            let lockouts: Vec<_> = (0..10)
+                .filter_map(|_| {
+                    door.login(Method::PASSWORD, "192.0.2.1", "a", false, second)
+                        .unwrap()
+                })
+                .collect();
+            assert_eq!(lockouts.len(), 1, "the tenth");
+            assert_eq!(
+                lockouts.first().unwrap().duration,
+                Duration::from_secs(expected * 60)
+            );
+            assert!(
+                !door.password("192.0.2.1", "b", true, second + expected * 60 - 1),
+                "banned"
+            );
+            assert!(
+                door.login(Method::LDAP, "192.0.2.1", "c", true, second)
+                    .is_some(),
+                "another method"
+            );
+            assert!(
+                door.password("192.0.2.2", "b", true, second),
+                "another address"
+            );
+            second += expected * 60 + 100;
+        }
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let door = Door::new("{}");
+        for n in 0..10 {
+            door.password(&format!("2001:db8::{n}"), &format!("user{n}"), false, 1000);
+        }
+        assert!(!door.password("2001:db8::ffff", "z", true, 1000));
+        assert!(door.password("2001:db8:0:1::1", "z", true, 1000));
+    }
+
+    #[test]
+    fn no_address_tries_more_than_ten_times_in_any_minute() {
+        let door = Door::new("{}");
+        let mut judged: Vec<u64> = Vec::new();
+        for second in (1000..4000).filter(|second| second % 7 != 0) {
+            if door.password("192.0.2.1", "a", false, second) {
+                judged.push(second);
+            }
+        }
+        for at in &judged {
+            assert!(
+                judged
+                    .iter()
+                    .filter(|other| **other >= *at && **other < at + 60)
+                    .count()
+                    <= 10,
+                "{judged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_good_login_clears_that_user_at_that_address_only() {
+        let door = Door::new("{}");
+        for round in 0..5 {
+            for _ in 0..9 {
+                assert!(
+                    door.password("192.0.2.1", "alice", false, 1000 + round),
+                    "her own slips"
+                );
+            }
+            assert!(door.password("192.0.2.1", "alice", true, 1000 + round));
+        }
+        let door = Door::new("{}");
+        let mut judged = 0;
+        for n in 0..40 {
+            judged += u32::from(door.password("192.0.2.1", &format!("victim{n}"), false, 1000));
+            door.password("192.0.2.1", "mine", true, 1000);
+        }
+        assert_eq!(
+            judged, 10,
+            "an own account does not clear guesses at others"
+        );
+    }
+
+    #[test]
+    fn idn_13_a_user_under_attack_is_slowed_but_never_locked_out() {
+        let door = Door::new("{}");
+        assert!(door.password("198.51.100.1", "alice", true, 1000));
+        let mut judged = 0;
+        // A guess each second from 600 addresses, so that none is banned.
+        for second in 0..600 {
+            let address = format!("10.{}.{}.1", second / 250, second % 250);
+            let was_judged = door.password(&address, "alice", false, 2000 + second);
+            judged += u32::from(was_judged && second >= 60);
+            if second % 50 == 0 {
+                assert!(
+                    door.password("198.51.100.1", "alice", true, 2000 + second),
+                    "her usual address"
+                );
+                assert!(
+                    door.login(Method::CERTIFICATE, &address, "alice", true, 2000 + second)
+                        .is_some(),
+                    "her certificate"
+                );
+                assert!(
+                    door.password(&address, "bob", true, 2000 + second),
+                    "others"
+                );
+            }
+        }
+        assert!(judged <= 60, "{judged} guesses in nine minutes");
+    }
+
+    #[test]
+    fn idn_13_a_neighbour_behind_the_same_address_does_not_lock_out_who_logged_in_well_there() {
+        let door = Door::new("{}");
+        assert!(door.password("198.51.100.1", "alice", true, 1000));
+        for n in 0..100 {
+            door.password("198.51.100.1", &format!("guess{n}"), false, 1001);
+        }
+        assert!(!door.password("198.51.100.1", "bob", true, 1001));
+        assert!(door.password("198.51.100.1", "alice", true, 1002));
+        let guesses = (0..60)
+            .filter(|second| door.password("198.51.100.1", "alice", false, 1100 + second))
+            .count();
+        assert!(
+            guesses <= 7,
+            "{guesses}: a guess at alice from there is slow"
+        );
+    }
+
+    #[test]
+    fn lim_06_a_flood_of_names_and_addresses_does_not_reset_an_offender() {
+        let door = Door::new("{}");
+        for _ in 0..9 {
+            door.password("192.0.2.1", "alice", false, 1000);
+        }
+        for n in 0..300_000u32 {
+            let address = IpAddr::from((0x2000_0000 + n).to_be_bytes()).to_string();
+            door.password(&address, &format!("name{n}"), false, 1001);
+        }
+        assert!(
+            door.login(Method::PASSWORD, "192.0.2.1", "alice", false, 1002)
+                .unwrap()
+                .is_some(),
+            "the tenth counts as the tenth"
+        );
+        assert!(door.failures.addresses.len() <= CAPACITY && door.failures.pairs.len() <= CAPACITY);
+    }
+}

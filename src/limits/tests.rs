@@ -1,0 +1,263 @@
+//! The limits as a whole, on the way of a connection.
+
+use super::*;
+
+fn limits(yaml: &str) -> (Limits, Instant) {
+    let config = serde_saphyr::from_str(yaml).unwrap();
+    let start = Instant::now();
+    (
+        Limits::new(config, [1, 2, 3, 4], start),
+        start + Duration::from_secs(1000),
+    )
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+const ALICE: Client<'static> = Client {
+    namespace: "password",
+    username: "alice",
+    client_id: "a",
+};
+const WALL: SystemTime = SystemTime::UNIX_EPOCH;
+
+#[test]
+fn a_ban_keeps_out_whom_it_names_where_he_is_first_known() {
+    let (limits, mut now) = limits("{}");
+    let rows = [
+        ("ip:192.0.2.0/24", false, true),
+        ("username:alice", true, false),
+        ("client_id:a", true, false),
+        ("username:a", true, true),
+    ];
+    for (subject, screened, entered) in rows {
+        let subject: BanSubject = subject.parse().unwrap();
+        let placed = limits.ban(
+            subject.clone(),
+            Some(Duration::from_secs(60)),
+            ("x".into(), "root".into()),
+            now,
+            WALL,
+        );
+        assert!(placed.is_ok(), "{subject}");
+        assert_eq!(
+            limits.screen(ip("192.0.2.9"), &[], now).is_ok(),
+            screened,
+            "{subject}"
+        );
+        assert_eq!(limits.enter_user(&ALICE, now).is_ok(), entered, "{subject}");
+        assert_eq!(limits.bans(now, WALL).len(), 1);
+        let later = now + Duration::from_secs(60);
+        assert!(
+            limits.screen(ip("192.0.2.9"), &[], later).is_ok()
+                && limits.enter_user(&ALICE, later).is_ok()
+        );
+        assert!(limits.unban(&subject));
+        now = later;
+    }
+}
+
+#[test]
+fn an_address_locked_out_of_every_method_is_refused_before_any_byte() {
+    let (limits, now) = limits("{}");
+    let attempt = |ip, method| Attempt {
+        ip,
+        method,
+        username: Some("x"),
+    };
+    let [bad, good] = ["192.0.2.1", "192.0.2.2"].map(ip);
+    limits.succeeded(&attempt(good, Method::PASSWORD), now);
+    for address in [bad, good] {
+        for n in 0..10 {
+            let lockout = limits.failed(&attempt(address, Method::PASSWORD), now, WALL);
+            assert_eq!(lockout.is_some(), n == 9);
+        }
+    }
+    let rows: [(IpAddr, &[Method], bool); 5] = [
+        (bad, &[Method::PASSWORD], false),
+        (bad, &[Method::PASSWORD, Method::CERTIFICATE], true),
+        (bad, &[Method::ANONYMOUS], true),
+        (bad, &[], true),
+        (good, &[Method::PASSWORD], true),
+    ];
+    for (address, methods, expected) in rows {
+        let screened = limits.screen(address, methods, now);
+        assert_eq!(
+            screened.is_ok(),
+            expected,
+            "{address} {methods:?}: {screened:?}"
+        );
+    }
+}
+
+#[test]
+fn a_user_holds_as_many_connections_as_it_may() {
+    let (limits, now) = limits("connections: { per_user: { max: 2 } }");
+    let held = [
+        limits.enter_user(&ALICE, now),
+        limits.enter_user(&ALICE, now),
+    ];
+    assert!(held.iter().all(Result::is_ok));
+    assert_eq!(
+        limits.enter_user(&ALICE, now).err(),
+        Some(Refusal::UserConnections)
+    );
+    let other = Client {
+        namespace: "certificate",
+        ..ALICE
+    };
+    assert!(
+        limits.enter_user(&other, now).is_ok(),
+        "the alice of another name space"
+    );
+    drop(held);
+    assert!(limits.enter_user(&ALICE, now).is_ok());
+}
+
+#[test]
+fn a_client_that_flaps_is_kept_out_for_a_while() {
+    let (limits, now) = limits("flapping: { connections: 3, window: 1m, ban: 5m }");
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let rows = [
+        (0, true),
+        (10, true),
+        (20, true),
+        (30, false),
+        (300, false),
+        (331, true),
+        (332, true),
+    ];
+    for (seconds, expected) in rows {
+        assert_eq!(
+            limits.enter_user(&ALICE, at(seconds)).is_ok(),
+            expected,
+            "{seconds} s"
+        );
+    }
+    let other = Client {
+        username: "mallory",
+        ..ALICE
+    };
+    for _ in 0..5 {
+        let _ = limits.enter_user(&other, at(400));
+    }
+    assert!(
+        limits.enter_user(&ALICE, at(401)).is_ok(),
+        "with another's client identifier"
+    );
+}
+
+#[test]
+fn a_reload_changes_the_limits_and_forgets_nothing() {
+    let (limits, now) = limits("{}");
+    let mut buckets = limits.client_buckets(&ALICE, None);
+    assert!(!buckets.are_any());
+    let held = limits.screen(ip("192.0.2.1"), &[], now);
+    let config = serde_saphyr::from_str(
+        "{ connections: { per_ip: { max: 1 } }, messages: { per_client: { rate: 1/s, burst: 1, when_exceeded: drop } }, deny: [192.0.2.9] }",
+    );
+    limits.reconfigure(config.unwrap());
+    limits.refresh(&mut buckets, &ALICE, None);
+    assert_eq!(
+        limits.screen(ip("192.0.2.1"), &[], now).err(),
+        Some(Refusal::AddressConnections)
+    );
+    assert_eq!(
+        limits.screen(ip("192.0.2.9"), &[], now).err(),
+        Some(Refusal::AddressDenied)
+    );
+    assert_eq!(buckets.charge(1, 0, now), Charge::Granted);
+    assert_eq!(
+        buckets.charge(1, 0, now),
+        Charge::Drop(Limiter::ClientMessages)
+    );
+    drop(held);
+}
+
+#[test]
+fn a_full_house_still_takes_up_what_the_store_has() {
+    let (limits, _) =
+        limits("state: { sessions: 1, sessions_per_user: 1, retained: { messages: 1 } }");
+    let claims: Vec<_> = (0..5)
+        .map(|_| limits.adopt_session("password", "alice"))
+        .collect();
+    assert!(claims.iter().all(Option::is_some));
+    assert_eq!(
+        limits.claim_session("password", "bob").err(),
+        Some(Refusal::Sessions)
+    );
+    assert_eq!(limits.standing().sessions, 5);
+    let kept = [
+        limits.adopt_retained("password", "alice", 10),
+        limits.adopt_retained("password", "alice", 20),
+    ];
+    assert_eq!(
+        (
+            limits.standing().retained_messages,
+            limits.standing().retained_bytes
+        ),
+        (2, 30)
+    );
+    drop((claims, kept));
+    assert_eq!(limits.standing(), Standing::default());
+}
+
+#[test]
+fn lim_07_settings_at_their_ends_do_not_overflow() {
+    let rows = [
+        "connections: { global: { rate: 1000000000/s, burst: 1000000000, max: 1000000000 }, per_ip: { rate: 1/h, burst: 1000000000, max: 1 }, handshakes: { concurrent: 1, timeout: 3660d } }",
+        "failures: { per_ip: 1, per_user: 1, window: 3660d, ban: 3660d }",
+        "failures: { per_ip: 1, window: 0, ban: 0 }",
+        "flapping: { connections: 1, window: 0, ban: 0 }",
+        "messages: { per_client: { rate: 1/h, burst: 1000000000 } }",
+        "bytes: { per_client: { rate: 1024TiB/s, burst: 1024TiB }, per_user: { rate: 1/h } }",
+    ];
+    for yaml in rows {
+        let (limits, now) = limits(yaml);
+        for _ in 0..3 {
+            let admission = limits.screen(ip("192.0.2.1"), &[Method::PASSWORD], now);
+            let handshake = limits.begin_handshake(ip("192.0.2.1"), false, now);
+            let attempt = Attempt {
+                ip: ip("192.0.2.1"),
+                method: Method::PASSWORD,
+                username: Some("alice"),
+            };
+            let _ = limits.attempt(&attempt, now);
+            let _ = limits.failed(&attempt, now, WALL);
+            let mut buckets = limits.client_buckets(&ALICE, None);
+            let _ = buckets.charge(u64::MAX, u64::MAX, now);
+            let _ = limits.enter_user(&ALICE, now);
+            drop((admission, handshake));
+        }
+    }
+}
+
+#[test]
+fn explain_tells_each_limit_and_charges_none() {
+    let (limits, now) =
+        limits("{ deny: [192.0.2.1], connections: { per_ip: { rate: 1/h, burst: 1 } } }");
+    let attempt = Attempt {
+        ip: ip("192.0.2.2"),
+        method: Method::PASSWORD,
+        username: Some("alice"),
+    };
+    for _ in 0..3 {
+        assert!(
+            limits
+                .explain(&attempt, "a", now)
+                .iter()
+                .all(|explained| explained.permits)
+        );
+    }
+    let denied = Attempt {
+        ip: ip("192.0.2.1"),
+        ..attempt
+    };
+    assert!(
+        !limits
+            .explain(&denied, "a", now)
+            .iter()
+            .all(|explained| explained.permits)
+    );
+}
