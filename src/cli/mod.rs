@@ -1,9 +1,64 @@
-//! Under construction.
+//! The commands, one file each. Contract section 1.
+
+mod bench;
 pub mod ca;
+mod client_arguments;
 mod password;
 pub mod policy;
+mod publish;
+mod subscribe;
 pub mod user;
 
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::process::ExitCode;
+
+/// A security-first MQTT broker
+#[derive(Parser)]
+#[command(name = "wardgate", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Ca(ca::CaArgs),
+    User(user::UserArgs),
+    Policy(policy::PolicyArgs),
+    #[command(name = "pub")]
+    Publish(Box<publish::Arguments>),
+    #[command(name = "sub")]
+    Subscribe(Box<subscribe::Arguments>),
+    Bench(Box<bench::Arguments>),
+    /// Print completions for a shell
+    ///
+    /// Example: wardgate completions bash > /etc/bash_completion.d/wardgate
+    Completions { shell: Shell },
+}
+
+/// Done: 0. Refused or failed: 1. Wrong usage: 2, which is clap's own.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Ca(arguments) => ca::run(&arguments),
+        Command::User(arguments) => user::run(&arguments),
+        Command::Policy(arguments) => policy::run(arguments),
+        Command::Publish(arguments) => publish::run(*arguments),
+        Command::Subscribe(arguments) => subscribe::run(*arguments),
+        Command::Bench(arguments) => bench::run(*arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wardgate", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_agree_with_themselves() {
+        Cli::command().debug_assert();
+    }
 }
