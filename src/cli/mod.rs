@@ -34,7 +34,9 @@ enum Command {
     /// Print completions for a shell
     ///
     /// Example: wardgate completions bash > /etc/bash_completion.d/wardgate
-    Completions { shell: Shell },
+    Completions {
+        shell: Shell,
+    },
 }
 
 /// Done: 0. Refused or failed: 1. Wrong usage: 2, which is clap's own.
@@ -47,7 +49,12 @@ pub fn main() -> ExitCode {
         Command::Subscribe(arguments) => subscribe::run(*arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wardgate", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "wardgate",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
     }
