@@ -153,10 +153,12 @@ impl RevocationLists {
                     }
                     verdict = Some(Ok(()));
                 }
-                // Another set may hold the list that applies; a revocation in any set stands.
+                // Another set may hold the list that applies; a revocation in any set stands. Of two CAs with one name and a list that fits
+                // neither, webpki tells whichever signature it tried first.
                 Err(
                     doubt @ (CertificateRefused::RevocationUnknown
-                    | CertificateRefused::RevocationListUntrusted),
+                    | CertificateRefused::RevocationListUntrusted
+                    | CertificateRefused::BadSignature),
                 ) => {
                     verdict.get_or_insert(Err(doubt));
                 }
