@@ -153,11 +153,16 @@ impl Limits {
     ) -> Result<Admission, Refusal> {
         let now = self.epoch.nanos(now);
         let settings = self.settings.load();
-        self.judge_address(&settings, ip, methods, now)?;
+        self.screened(&settings, ip, methods, now)?;
         let key = self.keys.address(ip);
         let is_known = self.failures.is_known(key, now);
         let slot = self.gate.enter(&settings.gate, ip, key, is_known, now)?;
         Ok(Admission { slot, is_known })
+    }
+
+    /// The lists and bans of an address alone, without counting it: for listeners with bounds of their own.
+    pub fn judge_address(&self, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
+        self.screened(&self.settings.load(), ip, &[], self.epoch.nanos(now))
     }
 
     /// The slot of a handshake, from accept to CONNACK. To be raced against `evicted()` and `deadline()`.
@@ -370,7 +375,7 @@ impl Limits {
             ),
             Explained::of(
                 "bans of the address",
-                self.judge_address(&settings, attempt.ip, &[], now),
+                self.screened(&settings, attempt.ip, &[], now),
             ),
             Explained::of("bans of the names", self.judge_names(&client, now)),
             Explained {
@@ -399,7 +404,7 @@ impl Limits {
         ]
     }
 
-    fn judge_address(
+    fn screened(
         &self,
         settings: &Settings,
         ip: IpAddr,

@@ -82,6 +82,17 @@ impl Refusal {
         }
     }
 
+    /// When to try again, where that is known.
+    pub fn until(&self) -> Option<Instant> {
+        if let Self::AddressLockedOut { until } = self {
+            return *until;
+        }
+        if let Self::UserSlowed { until } | Self::Flapping { until } = self {
+            return Some(*until);
+        }
+        None
+    }
+
     /// The value of the metric label `limit`: a fixed set, whatever strangers do (LIM-6).
     pub fn label(&self) -> &'static str {
         match self {
