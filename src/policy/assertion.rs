@@ -322,8 +322,6 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
     })
 }
 
-pub(super) const PROTOCOLS: [&str; 3] = ["mqtt", "websocket", "http"];
-
 /// The method of this name.
 pub fn method(name: &str) -> Option<Method> {
     super::build::METHODS
@@ -333,7 +331,9 @@ pub fn method(name: &str) -> Option<Method> {
 
 /// The protocol of this name.
 pub fn protocol(name: &str) -> Option<&'static str> {
-    PROTOCOLS.into_iter().find(|known| *known == name)
+    ["mqtt", "websocket", "http"]
+        .into_iter()
+        .find(|known| *known == name)
 }
 
 fn certificate(written: CertificateDocument) -> CertificateNames {

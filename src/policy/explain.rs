@@ -63,9 +63,6 @@ pub struct Near {
     pub effect: &'static str,
     /// `mode: audit`: tells, and does not decide.
     pub audit: bool,
-    /// What its policy says it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
     /// Its filter as written.
     pub filter: String,
     /// Its filter with the subject's values, when it has placeholders.
@@ -211,7 +208,6 @@ impl Judge<'_> {
                 Effect::Deny => "deny",
             },
             audit: policy.audit,
-            description: policy.description.as_deref().map(str::to_owned),
             filter: rule.pattern.to_string(),
             filled: rule
                 .pattern
@@ -395,7 +391,7 @@ fn fill_value(text: &mut String, attribute: &Attribute, of: Values<'_>) {
 }
 
 impl Described {
-    pub(super) fn new(subject: &Subject) -> Self {
+    fn new(subject: &Subject) -> Self {
         let identity = &subject.identity;
         Self {
             username: identity.username.to_string(),

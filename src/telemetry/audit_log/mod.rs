@@ -4,6 +4,7 @@ mod folder;
 mod line;
 mod read;
 mod repeats;
+mod tail;
 mod writer;
 
 use std::io;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::line::Record;
 pub use self::read::{Verification, records, verify};
 use self::repeats::Repeats;
+pub use self::tail::Tail;
 use super::Metrics;
 use crate::audit::{Event, Outcome, Sink, Unauditable};
 use crate::units::ByteSize;

@@ -1,0 +1,92 @@
+//! Answers: JSON, text and event streams, all with the headers that keep a browser from making more of them (ADM-2).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Frame};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::problem::Problem;
+
+pub(super) type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(super) type Outcome = Result<Answer, Problem>;
+
+pub(super) fn json(value: &impl Serialize) -> Outcome {
+    json_with(StatusCode::OK, value)
+}
+
+pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string(value).map_err(|_| Problem::Internal)?;
+    Ok(document(status, "application/json", text))
+}
+
+pub(super) fn text(status: StatusCode, content_type: &'static str, text: String) -> Answer {
+    document(status, content_type, text)
+}
+
+pub(super) fn nothing() -> Answer {
+    document(StatusCode::NO_CONTENT, "application/json", String::new())
+}
+
+pub(super) fn document(status: StatusCode, content_type: &'static str, text: String) -> Answer {
+    finish(status, content_type, Full::new(Bytes::from(text)).boxed())
+}
+
+/// Server-sent events, as they come.
+pub(super) fn events(source: mpsc::Receiver<Bytes>) -> Answer {
+    finish(StatusCode::OK, "text/event-stream", Events(source).boxed())
+}
+
+fn finish(
+    status: StatusCode,
+    content_type: &'static str,
+    body: BoxBody<Bytes, Infallible>,
+) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in SAFE {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// Nothing that we answer is a page: no script, no frame, no guess at the type, no copy in a cache.
+const SAFE: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+struct Events(mpsc::Receiver<Bytes>);
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
