@@ -22,7 +22,7 @@ pub enum Event {
     Disconnected(Disconnect),
 }
 
-/// The right to acknowledge one message once, on the connection that brought it.
+/// The right to acknowledge one message once: at QoS 1 on the connection that brought it, at QoS 2 as long as the session lasts.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an unacknowledged message holds a place of the receive maximum"]
 pub struct Acknowledgement {

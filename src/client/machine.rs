@@ -201,25 +201,18 @@ impl Client {
     }
 
     /// The user has the message for good. Acknowledge in the order of arrival. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
-    pub fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
-        let Acknowledgement {
-            packet_identifier,
-            qos,
-            connection,
-        } = acknowledgement;
-        if connection != self.connection || self.state != State::Packets {
-            return; // it comes again on the next connection
+    pub fn acknowledge(&mut self, given: Acknowledgement) {
+        // At QoS 1 an unacknowledged message comes again on the next connection, and is another one.
+        if given.qos == QoS::AtLeastOnce && given.connection != self.connection {
+            return;
         }
-        self.inbound.acknowledge(qos, packet_identifier);
-        match qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self
-                .transmit
-                .push_back(Packet::PubAck(ack(packet_identifier))),
-            QoS::ExactlyOnce => self
-                .transmit
-                .push_back(Packet::PubRec(ack(packet_identifier))),
+        if !self.inbound.acknowledge(&given) || self.state != State::Packets {
+            return;
         }
+        self.transmit.push_back(match given.qos {
+            QoS::ExactlyOnce => Packet::PubRec(ack(given.packet_identifier)),
+            QoS::AtLeastOnce | QoS::AtMostOnce => Packet::PubAck(ack(given.packet_identifier)),
+        });
     }
 
     /// The next step of enhanced authentication, or a new round of it. MQTT 5.0 section 4.12
@@ -347,7 +340,7 @@ impl Client {
             dup: false,
             qos: publish.qos,
             retain: publish.retain,
-            packet_identifier: publish.packet_identifier,
+            packet_identifier: Some(PacketIdentifier::MIN),
             topic: topic.as_str(),
             topic_alias: self.options.topic_aliases.then_some(NonZeroU16::MAX),
             subscription_identifiers: &[],

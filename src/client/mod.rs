@@ -8,7 +8,11 @@ pub mod io;
 mod keep_alive;
 mod machine;
 mod outbound;
+#[cfg(test)]
+mod pair_tests;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 pub use self::error::{ProtocolError, PublishError, SubscribeError};
 pub use self::event::{Acknowledgement, Event};

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 struct Entry {
     packet_identifier: PacketIdentifier,
     stage: Stage,
+    /// Its PUBLISH went out on this connection and holds a place of the quota.
+    is_counted: bool,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) enum Settled {
     Done,
     /// PUBREC: go on with PUBREL.
     Release,
+    /// PUBREC before the message was sent again: PUBREL goes in its place.
+    ReleaseInTurn,
     /// Nobody waits for it.
     Unknown,
     /// It does not fit the QoS of the message.
@@ -37,27 +41,28 @@ pub(super) struct Outbound {
     sent: usize,
     /// How many PUBLISH packets the server takes now. [MQTT-4.9.0-2]
     quota: u16,
-    receive_maximum: u16,
 }
 
 impl Outbound {
     /// A new connection: everything unsettled goes out again, in order [MQTT-4.4.0-1]; as a duplicate only when the server knows the session.
     pub(super) fn connected(&mut self, session_present: bool, receive_maximum: u16) -> Vec<Ack> {
-        self.receive_maximum = receive_maximum;
         self.quota = receive_maximum;
         self.sent = 0;
         let mut settled = Vec::new();
-        self.entries.retain_mut(|entry| match &mut entry.stage {
-            Stage::Published(publish) => {
-                publish.dup = session_present;
-                true
+        self.entries.retain_mut(|entry| {
+            entry.is_counted = false;
+            match &mut entry.stage {
+                Stage::Published(publish) => {
+                    publish.dup = session_present;
+                    true
+                }
+                // The server had the message; what it forgot is only the last step.
+                Stage::Released if !session_present => {
+                    settled.push(ack(entry.packet_identifier));
+                    false
+                }
+                Stage::Released => true,
             }
-            // The server had the message; what it forgot is only the last step.
-            Stage::Released if !session_present => {
-                settled.push(ack(entry.packet_identifier));
-                false
-            }
-            Stage::Released => true,
         });
         settled
     }
@@ -83,16 +88,18 @@ impl Outbound {
         self.entries.push_back(Entry {
             packet_identifier,
             stage: Stage::Published(publish),
+            is_counted: false,
         });
     }
 
     /// The next packet that this connection has not seen.
     pub(super) fn poll_transmit(&mut self) -> Option<Packet> {
-        let entry = self.entries.get(self.sent)?;
+        let entry = self.entries.get_mut(self.sent)?;
         let packet = match &entry.stage {
             Stage::Published(publish) => {
                 // No more than the server's Receive Maximum at once. [MQTT-3.3.4-7]
                 self.quota = self.quota.checked_sub(1)?;
+                entry.is_counted = true;
                 Packet::Publish(publish.clone())
             }
             Stage::Released => Packet::PubRel(ack(entry.packet_identifier)),
@@ -118,11 +125,14 @@ impl Outbound {
         match &entry.stage {
             Stage::Published(publish) if publish.qos != QoS::ExactlyOnce => Settled::WrongKind,
             Stage::Published(_) if reason.is_error() => self.remove(index),
-            Stage::Published(_) => {
+            Stage::Published(_) | Stage::Released => {
                 entry.stage = Stage::Released;
-                Settled::Release
+                if index < self.sent {
+                    Settled::Release
+                } else {
+                    Settled::ReleaseInTurn
+                }
             }
-            Stage::Released => Settled::Release,
         }
     }
 
@@ -143,18 +153,19 @@ impl Outbound {
             .position(|entry| entry.packet_identifier == identifier)
     }
 
-    /// Among what this connection has seen: nothing else can be acknowledged on it.
     fn find(&mut self, identifier: PacketIdentifier) -> Option<(usize, &mut Entry)> {
-        let index = self
-            .position(identifier)
-            .filter(|index| *index < self.sent)?;
+        let index = self.position(identifier)?;
         Some((index, self.entries.get_mut(index)?))
     }
 
     fn remove(&mut self, index: usize) -> Settled {
-        self.entries.remove(index);
-        self.sent -= 1;
-        self.quota = self.quota.saturating_add(1).min(self.receive_maximum);
+        let removed = self.entries.remove(index);
+        if index < self.sent {
+            self.sent -= 1;
+        }
+        if removed.is_some_and(|entry| entry.is_counted) {
+            self.quota = self.quota.saturating_add(1);
+        }
         Settled::Done
     }
 }

@@ -149,7 +149,10 @@ impl Client {
             self.events.push_back(Event::Message(publish, None));
             return Ok(());
         };
-        match self.inbound.arrive(publish.qos, packet_identifier)? {
+        match self
+            .inbound
+            .arrive(publish.qos, packet_identifier, self.connection)?
+        {
             Arrival::Held => {}
             Arrival::Known => self
                 .transmit
@@ -190,7 +193,7 @@ impl Client {
                 let pubrel = self.known_or_not(answer.packet_identifier, false);
                 self.transmit.push_back(Packet::PubRel(pubrel));
             }
-            Settled::Unknown => {}
+            Settled::Unknown | Settled::ReleaseInTurn => {}
             Settled::WrongKind => {
                 let when = "for a message of another QoS";
                 return Err(ProtocolError::Unexpected { packet, when });
