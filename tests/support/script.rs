@@ -9,20 +9,23 @@
 //! | `b=a connects` | the client `b` uses the client identifier `a` |
 //! | `a subscribes 't/#' 01 <0b 05>` | SUBSCRIBE with packet identifier 1 and its SUBACK, the maximum QoS granted |
 //! | `a publishes 30 …` | the same as `>`, then one round trip: the broker has taken it |
+//! | `a has 13 0e10` | the CONNACK carried this property (`a has 12`: with any value) |
+//! | `a lacks 1a` | it did not |
 //! | `a quiet` | nothing is on its way to `a` |
 //! | `a closed` | the broker closes without another byte |
 //! | `a ends` | the broker closes, whatever it says before |
 //! | `a drops` | the connection is lost |
 //! | `wait 1200` | milliseconds pass |
 
-use super::notation;
-use super::wire::Wire;
+use super::wire::{Wire, show};
+use super::{notation, packet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 struct Client {
     wire: Wire,
     version: u8,
+    connack: Vec<u8>,
 }
 
 /// Runs the steps; panics with the line that failed.
@@ -44,6 +47,7 @@ pub fn run(script: &str, mut dial: impl FnMut() -> Wire) {
         let client = clients.entry(name.to_owned()).or_insert_with(|| Client {
             wire: dial(),
             version: 5,
+            connack: Vec::new(),
         });
         client.wire.name = format!("in `{line}`");
         match verb {
@@ -56,6 +60,8 @@ pub fn run(script: &str, mut dial: impl FnMut() -> Wire) {
                 client.wire.send(rest);
                 client.wire.expect_quiet();
             }
+            "has" => assert!(client.has(rest), "in `{line}`: {}", show(&client.connack)),
+            "lacks" => assert!(!client.has(rest), "in `{line}`: {}", show(&client.connack)),
             "quiet" => client.wire.expect_quiet(),
             "closed" => client.wire.expect_closed(),
             "ends" => client.wire.expect_end(),
@@ -105,7 +111,16 @@ impl Client {
         } else {
             format!("{:02x}", u8::from(resumes))
         };
-        self.wire.expect(&format!("20 .. {present} 00 *"));
+        self.connack = self.wire.expect(&format!("20 .. {present} 00 *"));
+    }
+
+    fn has(&self, property: &str) -> bool {
+        let wanted = notation::bytes(property);
+        packet::connack_properties(&self.connack)
+            .iter()
+            .any(|(identifier, value)| {
+                *identifier == wanted[0] && (wanted.len() == 1 || value == &wanted[1..])
+            })
     }
 
     fn subscribe(&mut self, rest: &str) {
