@@ -14,8 +14,10 @@ mod support;
 mod features;
 mod statements;
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use support::broker::LAB;
 use support::{Setup, Transport, Wire, script};
 
@@ -90,12 +92,12 @@ fn judge(file: &str, text: &str) {
     );
 }
 
-/// With `JUDGE=host:port` the same tables judge another broker, which must be open to anybody.
+/// With `JUDGE=mosquitto` the same tables judge that broker: what they ask can be compared with what others do.
 fn converse(case: &Case) {
-    if let Ok(other) = std::env::var("JUDGE") {
-        let address = other.to_socket_addrs().unwrap().next().unwrap();
+    if let Ok(program) = std::env::var("JUDGE") {
         if case.config.is_empty() {
-            script::run(&case.script, || Wire::dial(address, &Transport::Tcp));
+            let other = Mosquitto::start(&program);
+            script::run(&case.script, || Wire::dial(other.address, &Transport::Tcp));
         }
         return;
     }
@@ -140,4 +142,42 @@ fn cases(file: &str, text: &str) -> Vec<Case> {
     }
     assert!(!cases.is_empty(), "{file} has no case");
     cases
+}
+
+struct Mosquitto {
+    process: std::process::Child,
+    address: SocketAddr,
+}
+
+impl Mosquitto {
+    fn start(program: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let config = std::env::temp_dir().join(format!("wardgate-judge-{}.conf", address.port()));
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\nmax_topic_alias 32\n",
+            address.port()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new(program)
+            .arg("-c")
+            .arg(&config)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while TcpStream::connect(address).is_err() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = std::fs::remove_file(config);
+        Self { process, address }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

@@ -43,27 +43,28 @@ enum Unit {
     Rest,
 }
 
-fn matches_units(units: &[Unit], packet: &[u8]) -> bool {
-    match units.split_first() {
-        None => packet.is_empty(),
-        Some((Unit::Rest, _)) => true,
-        Some((Unit::Byte(byte), units)) => {
-            packet.first() == Some(byte) && matches_units(units, &packet[1..])
-        }
-        Some((Unit::Any, units)) => !packet.is_empty() && matches_units(units, &packet[1..]),
-        Some((Unit::Length, units)) => {
-            variable_byte_integer(packet).is_some_and(|(length, used)| {
-                packet.len() == used + length && matches_units(units, &packet[used..])
-            })
-        }
-        Some((Unit::Properties, units)) => {
-            variable_byte_integer(packet).is_some_and(|(length, used)| {
-                packet
-                    .get(used + length..)
-                    .is_some_and(|rest| matches_units(units, rest))
-            })
+fn matches_units(mut units: &[Unit], mut packet: &[u8]) -> bool {
+    while let Some((unit, later)) = units.split_first() {
+        units = later;
+        let used = match unit {
+            Unit::Rest => return true,
+            Unit::Byte(byte) if packet.first() != Some(byte) => return false,
+            Unit::Byte(_) | Unit::Any => 1,
+            Unit::Length => match variable_byte_integer(packet) {
+                Some((length, used)) if packet.len() == used + length => used,
+                _ => return false,
+            },
+            Unit::Properties => match variable_byte_integer(packet) {
+                Some((length, used)) => used + length,
+                None => return false,
+            },
+        };
+        match packet.get(used..) {
+            Some(rest) => packet = rest,
+            None => return false,
         }
     }
+    packet.is_empty()
 }
 
 /// The value and how many bytes it took.
