@@ -106,7 +106,17 @@ impl Setup {
 
     /// More configuration behind what is there.
     pub fn with(mut self, yaml: &str) -> Self {
+        if yaml.contains("\nlimits:") {
+            self.yaml = self.yaml.replace(WIDE_LIMITS, "");
+        }
         self.yaml.push_str(yaml);
+        self
+    }
+
+    /// The configuration with one part written otherwise.
+    pub fn replacing(mut self, part: &str, by: &str) -> Self {
+        assert!(self.yaml.contains(part), "{part} in {}", self.yaml);
+        self.yaml = self.yaml.replace(part, by);
         self
     }
 

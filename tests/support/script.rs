@@ -111,6 +111,13 @@ impl Client {
         } else {
             format!("{:02x}", u8::from(resumes))
         };
+        if self.version == 5 {
+            let asked = packet::properties(&mut notation::bytes(&properties).as_slice());
+            // Whatever comes must fit. [MQTT-3.1.2-24]
+            self.wire.maximum = packet::find(&asked, 0x27).map(|value| {
+                usize::try_from(u32::from_be_bytes(value.try_into().unwrap())).unwrap()
+            });
+        }
         self.connack = self.wire.expect(&format!("20 .. {present} 00 *"));
     }
 

@@ -26,6 +26,8 @@ pub struct Wire {
     stream: Box<dyn Duplex>,
     socket: TcpStream,
     received: Vec<u8>,
+    /// No packet may be larger.
+    pub maximum: Option<usize>,
     /// Names the wire in failures.
     pub name: String,
 }
@@ -59,6 +61,7 @@ impl Wire {
             stream,
             socket,
             received: Vec::new(),
+            maximum: None,
             name: "the wire".into(),
         }
     }
@@ -94,6 +97,14 @@ impl Wire {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(packet) = self.take_packet() {
+                let fits = self.maximum.is_none_or(|maximum| packet.len() <= maximum);
+                assert!(
+                    fits,
+                    "{}: larger than {:?}: {}",
+                    self.name,
+                    self.maximum,
+                    show(&packet)
+                );
                 return Some(Some(packet));
             }
             let left = deadline.saturating_duration_since(Instant::now());

@@ -1,0 +1,163 @@
+//! Rows LOG: what may be in a log, and that it is there.
+
+use super::support::broker::LAB;
+use super::support::{Broker, Setup};
+use super::{add_user, connect, login};
+use std::fs;
+
+const BY_PASSWORD: &str = "
+listeners:
+  lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [password] }
+authentication: { password: { file: users.yaml } }
+";
+
+/// Secrets that must be in no file and in no line.
+const CANARIES: [&str; 4] = [
+    "canary-password-73",
+    "canary-wrong-73",
+    "canary-payload-73",
+    "canary-will-73",
+];
+
+#[test]
+fn log_01_no_secret_is_in_a_log() {
+    let setup = Setup::new(BY_PASSWORD).with("log: { level: trace, format: json }\n");
+    add_user(setup.path(), "alice", CANARIES[0]);
+    let broker = setup.start();
+    let mut wrong = broker.dial("lab");
+    login(&mut wrong, "a", true, "alice", CANARIES[1]);
+    wrong.expect_connack(0x86);
+    let mut wire = broker.dial("lab");
+    wire.send(&format!(
+        "10 .. s'MQTT' 05 c6 0000 <> s'a' <> s'w' s'{}' s'alice' s'{}'",
+        CANARIES[3], CANARIES[0]
+    ));
+    wire.expect_connack(0);
+    wire.send("82 .. 0001 <> s'#' 01");
+    wire.expect("90 .. 0001 <*> 01");
+    wire.send(&format!(
+        "32 .. s't' 0001 <09 s'{}'> '{}'",
+        CANARIES[2], CANARIES[2]
+    ));
+    let _ = (wire.receive(), wire.receive());
+    // An error with the secret in its bytes.
+    wire.send(&format!(
+        "10 .. s'MQTT' 05 c2 0000 <> s'a' s'alice' s'{}'",
+        CANARIES[0]
+    ));
+    wire.expect_end();
+    broker.await_audit("the login", |line| {
+        line["username"] == "alice" && line["outcome"] == "permitted"
+    });
+    broker.await_audit("the refusal", |line| {
+        line["username"] == "alice" && line["outcome"] == "refused"
+    });
+    let mut text = broker.stderr();
+    for file in fs::read_dir(broker.path().join("data/audit"))
+        .unwrap()
+        .flatten()
+    {
+        text.push_str(&fs::read_to_string(file.path()).unwrap_or_default());
+    }
+    for canary in CANARIES {
+        assert!(!text.contains(canary), "{canary} in the logs:\n{text}");
+    }
+}
+
+#[test]
+fn log_02_client_text_stays_one_line() {
+    let broker = Setup::new(LAB)
+        .policy("version: 1\npolicies:\n  - { id: none, who: { any: true }, allow: [{ subscribe: 'x' }] }\n")
+        .start();
+    let hostile = "a{\"b\":1}\u{202e}\\n\u{1b}[31m";
+    let mut wire = broker.dial("lab");
+    wire.send(&format!("10 .. s'MQTT' 05 02 0000 <> s'{hostile}'"));
+    // A control character in a client identifier may be refused outright: either way it is one line.
+    let _ = wire.receive();
+    let mut wire = broker.dial("lab");
+    connect(&mut wire, "b");
+    wire.send("32 .. s'forged\u{202e}{\"event\":\"admin\"}' 0001 <> 'x'");
+    wire.expect("40 .. 0001 87 *");
+    let line = broker.await_audit("the refused publish", |line| {
+        line["event"] == "publish" && line["outcome"] == "refused"
+    });
+    assert!(line["topic"].as_str().unwrap().contains("forged"), "{line}");
+    for file in fs::read_dir(broker.path().join("data/audit"))
+        .unwrap()
+        .flatten()
+    {
+        let text = fs::read_to_string(file.path()).unwrap();
+        for line in text.lines() {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(line).is_ok(),
+                "{line}"
+            );
+            assert!(
+                !line.contains('\u{202e}') && !line.contains('\u{1b}'),
+                "{line}"
+            );
+        }
+    }
+    assert!(!broker.stderr().contains('\u{202e}'));
+}
+
+#[test]
+fn log_02_every_refusal_has_its_true_reason() {
+    let setup = Setup::new(BY_PASSWORD);
+    add_user(setup.path(), "alice", "right");
+    let broker = setup.start();
+    for (user, password) in [("alice", "wrong"), ("nobody", "right")] {
+        let mut wire = broker.dial("lab");
+        login(&mut wire, "c", true, user, password);
+        wire.expect_connack(0x86);
+        let line = broker.await_audit(user, |line| {
+            line["username"] == user && line["outcome"] == "refused"
+        });
+        for field in ["time", "event", "ip", "listener", "reason"] {
+            assert!(line[field].is_string(), "{field} in {line}");
+        }
+    }
+    let reasons: Vec<_> = broker
+        .audit()
+        .iter()
+        .map(|line| line["reason"].clone())
+        .collect();
+    assert!(
+        reasons.len() >= 2 && reasons[0] != reasons[1],
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn log_03_nobody_enters_unrecorded() {
+    let broker = Broker::lab();
+    let mut inside = broker.dial("lab");
+    connect(&mut inside, "inside");
+    broker.await_audit("the first login", |line| line["client_id"] == "inside");
+    // The folder becomes a file: the trail cannot be written any more.
+    let folder = broker.path().join("data/audit");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "in the way").unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let mut wire = broker.dial("lab");
+        wire.send("10 .. s'MQTT' 05 02 0000 <> s'later'");
+        match wire.receive() {
+            Some(connack) if connack[3] == 0 => {}
+            _ => break,
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "logins go on without an audit trail"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Live traffic goes on.
+    inside.send("32 .. s't' 0001 <> 'x'");
+    inside.expect("40 .. 0001 *");
+    assert!(
+        broker.stderr().to_lowercase().contains("audit"),
+        "silent:\n{}",
+        broker.stderr()
+    );
+}
