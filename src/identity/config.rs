@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Method;
 use super::certificate_username::UsernameFrom;
 use super::client_id::ClientIdConfig;
+use super::jwt::JwtConfig;
 use crate::units::{ByteSize, Period};
 
 /// `authentication`: how each method proves names. A method without its section cannot be listed by a listener.
@@ -17,6 +18,7 @@ use crate::units::{ByteSize, Period};
 pub struct AuthenticationConfig {
     pub certificate: CertificateConfig,
     pub password: Option<PasswordConfig>,
+    pub jwt: Option<JwtConfig>,
     pub anonymous: AnonymousConfig,
     pub client_id: ClientIdConfig,
 }

@@ -7,6 +7,7 @@ mod config;
 mod credentials;
 mod distinguished_name;
 pub mod io;
+pub mod jwt;
 pub mod password_hash;
 mod proof;
 mod rejection;

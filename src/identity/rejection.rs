@@ -2,6 +2,7 @@
 
 use super::Method;
 use super::certificate::CertificateError;
+use super::jwt::InvalidToken;
 use crate::mqtt::ReasonCode;
 
 /// The true reason. Usernames are printed escaped; no variant can hold a secret.
@@ -39,6 +40,8 @@ pub enum Rejection {
         second_method: Method,
         second: String,
     },
+    #[error("token: {0}")]
+    Token(#[from] InvalidToken),
     #[error("the credentials are good but name nobody")]
     NamesNobody,
     #[error("too many password checks wait for this address")]
@@ -61,7 +64,8 @@ impl Rejection {
             | Self::WrongPassword(_)
             | Self::DisabledUser(_)
             | Self::EmptyPassword(_)
-            | Self::LongPassword { .. } => ReasonCode::BadUserNameOrPassword,
+            | Self::LongPassword { .. }
+            | Self::Token(_) => ReasonCode::BadUserNameOrPassword,
             Self::NoCredentials
             | Self::Certificate(_)
             | Self::OtherUsername { .. }
@@ -86,6 +90,7 @@ impl Rejection {
             | Self::Certificate(_)
             | Self::OtherUsername { .. }
             | Self::DifferentUsers { .. }
+            | Self::Token(_)
             | Self::NamesNobody => true,
             Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => false,
         }

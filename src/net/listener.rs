@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,9 +58,13 @@ impl Descriptors {
     /// Kept back for everything that is not a client's connection.
     pub const RESERVE: usize = 256;
 
-    /// As the system's limit for this process allows.
+    /// As the system allows this process, whose soft limit is raised to the hard one first: a shell's default of 1,024 is no broker's.
     pub fn of_process() -> Self {
-        Self::new(open_files_limit().saturating_sub(Self::RESERVE).max(64))
+        Self::new(
+            raise_open_files_limit()
+                .saturating_sub(Self::RESERVE)
+                .max(64),
+        )
     }
 
     pub fn new(connections: usize) -> Self {
@@ -79,14 +84,21 @@ impl Descriptors {
     }
 }
 
-/// The soft limit of open files. Linux tells it in /proc; elsewhere a cautious guess.
-fn open_files_limit() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|columns| columns.split_whitespace().next())
-        .map_or(1024, |soft| soft.parse().unwrap_or(usize::MAX))
+/// The limit of open files that is now in force.
+fn raise_open_files_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let in_force = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // No limit is stated as none.
+    in_force.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    })
 }
 
 /// A listening socket and its share in the process's descriptors.
@@ -232,7 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_open_files_is_found() {
-        assert!(open_files_limit() >= 64);
+    fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+        let files = raise_open_files_limit();
+        assert_eq!(raise_open_files_limit(), files);
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert!(Descriptors::of_process().total() < files);
     }
 }

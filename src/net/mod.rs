@@ -18,3 +18,6 @@ pub use self::listener::{Accepted, Descriptors, Listener};
 pub use self::stream::Stream;
 pub use self::tls::{PeerTls, ServerTls, TlsError};
 pub use self::websocket::UpgradeRequest;
+
+#[cfg(test)]
+mod tests;

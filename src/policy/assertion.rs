@@ -322,6 +322,8 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
     })
 }
 
+pub(super) const PROTOCOLS: [&str; 3] = ["mqtt", "websocket", "http"];
+
 /// The method of this name.
 pub fn method(name: &str) -> Option<Method> {
     super::build::METHODS
@@ -331,9 +333,7 @@ pub fn method(name: &str) -> Option<Method> {
 
 /// The protocol of this name.
 pub fn protocol(name: &str) -> Option<&'static str> {
-    ["mqtt", "websocket", "http"]
-        .into_iter()
-        .find(|known| *known == name)
+    PROTOCOLS.into_iter().find(|known| *known == name)
 }
 
 fn certificate(written: CertificateDocument) -> CertificateNames {

@@ -63,6 +63,9 @@ pub struct Near {
     pub effect: &'static str,
     /// `mode: audit`: tells, and does not decide.
     pub audit: bool,
+    /// What its policy says it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Its filter as written.
     pub filter: String,
     /// Its filter with the subject's values, when it has placeholders.
@@ -208,6 +211,7 @@ impl Judge<'_> {
                 Effect::Deny => "deny",
             },
             audit: policy.audit,
+            description: policy.description.as_deref().map(str::to_owned),
             filter: rule.pattern.to_string(),
             filled: rule
                 .pattern
@@ -391,7 +395,7 @@ fn fill_value(text: &mut String, attribute: &Attribute, of: Values<'_>) {
 }
 
 impl Described {
-    fn new(subject: &Subject) -> Self {
+    pub(super) fn new(subject: &Subject) -> Self {
         let identity = &subject.identity;
         Self {
             username: identity.username.to_string(),

@@ -54,15 +54,6 @@ impl Glob {
             None => self == other || &*self.text == "*",
         }
     }
-
-    /// Whether no text can match both; `false` when in doubt.
-    pub(super) fn excludes(&self, other: &Self) -> bool {
-        match (self.exact(), other.exact()) {
-            (Some(text), _) => !other.matches(text),
-            (None, Some(text)) => !self.matches(text),
-            (None, None) => false,
-        }
-    }
 }
 
 impl fmt::Display for Glob {

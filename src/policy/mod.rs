@@ -5,6 +5,7 @@ mod assertion;
 mod attribute;
 mod build;
 mod compiled;
+mod diff;
 mod document;
 mod explain;
 mod glob;
@@ -20,6 +21,7 @@ mod who;
 
 pub use self::assertion::{Assertion, Attempt, Failure, method, protocol};
 pub use self::compiled::Compiled;
+pub use self::diff::{Cause, Change, Example, diff};
 pub use self::explain::{Described, Explanation, Near};
 pub use self::naive::differential;
 pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};

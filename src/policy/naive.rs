@@ -151,7 +151,20 @@ impl<'a> Naive<'a> {
         matching(Effect::Allow) && !matching(Effect::Deny)
     }
 
-    fn rules(&self, action: Action, effect: Effect) -> impl Iterator<Item = &'a Rule> {
+    /// The filters that a rule comes to for this subject, `#` alone as `+/#`.
+    pub(super) fn filters(&self, rule: &Rule) -> Vec<Vec<String>> {
+        let filled = self.fillings(&rule.pattern, rule.effect).into_iter();
+        let spelled = !matches!(rule.pattern.levels().first(), Some(Level::Value(_)));
+        // A placeholder grants no `$`-topic.
+        let grants = |filled: &Vec<String>| {
+            spelled
+                || rule.effect == Effect::Deny
+                || !filled.first().is_some_and(|level| level.starts_with('$'))
+        };
+        filled.filter(grants).collect()
+    }
+
+    pub(super) fn rules(&self, action: Action, effect: Effect) -> impl Iterator<Item = &'a Rule> {
         let rules = self.policies.rules.iter();
         rules.filter(move |rule| {
             let who = self.policies.policy(rule.policy).map(|policy| &policy.who);

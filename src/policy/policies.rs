@@ -23,8 +23,6 @@ pub struct Policies {
     pub(super) subscribe: Index,
     pub(super) population: Population,
     pub(super) shared: super::applicable::Shared,
-    /// Some rule is watched and not enforced.
-    pub(super) watches: bool,
     warnings: Vec<Problem>,
     generation: u64,
 }
@@ -139,7 +137,6 @@ impl Policies {
         }
         Self {
             population: Population::new(&builder.policies),
-            watches: builder.rules.iter().any(|rule| rule.audit),
             policies: builder.policies.into(),
             rules: builder.rules.into(),
             publish,

@@ -56,24 +56,11 @@ impl Who {
         all
     }
 
-    /// Whether somebody may hold this without one of `other`'s conditions; `true` when in doubt. See [`Who::implies`].
+    /// Whether everybody whom this concerns is concerned by the other too; `false` when in doubt.
     pub(super) fn implies(&self, other: &Self) -> bool {
         other.0.iter().all(|wanted| {
             self.0.iter().any(|given| given.implies(wanted)) || *wanted == Condition::Any
         })
-    }
-
-    /// Whether nobody can hold both; `false` when in doubt.
-    pub(super) fn excludes(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .any(|one| other.0.iter().any(|two| one.excludes(two)))
-    }
-
-    pub(super) fn has_not(&self) -> bool {
-        self.0
-            .iter()
-            .any(|condition| matches!(condition, Condition::Not(_)))
     }
 }
 
@@ -122,27 +109,6 @@ impl Condition {
             (
                 Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
                 Self::Text(..) | Self::Network(_) | Self::Not(_),
-            ) => false,
-        }
-    }
-
-    fn excludes(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Text(one, some), Self::Text(two, others)) => {
-                one == two
-                    && !one.is_multiple()
-                    && some
-                        .iter()
-                        .all(|glob| others.iter().all(|other| glob.excludes(other)))
-            }
-            (Self::Network(some), Self::Network(others)) => some.iter().all(|block| {
-                others
-                    .iter()
-                    .all(|other| !covers(block, other) && !covers(other, block))
-            }),
-            (
-                Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
-                Self::Any | Self::Text(..) | Self::Network(_) | Self::Not(_),
             ) => false,
         }
     }

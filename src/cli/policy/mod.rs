@@ -1,6 +1,7 @@
 //! `wardgate policy`: check, explain, test, compare, import and learn policies, without a running broker.
 
 mod check;
+mod diff;
 mod explain;
 mod source;
 mod subject;
@@ -25,6 +26,8 @@ enum Command {
     Explain(Box<explain::ExplainArgs>),
     /// Run the assertions in policy and test files
     Test(test::TestArgs),
+    /// Tell what a change newly allows and newly denies
+    Diff(diff::DiffArgs),
 }
 
 /// Exit codes: 0 yes, 1 no or failed, 2 wrong usage.
@@ -33,10 +36,13 @@ pub fn run(args: PolicyArgs) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Diff(args) => diff::run(&args),
     }
 }
 
 const REFUSED: u8 = 1;
+/// `diff`: somebody may do more than before.
+const WIDENS: u8 = 3;
 
 /// To standard output; a reader that went away is no failure.
 fn say(text: impl std::fmt::Display) {
@@ -85,6 +91,12 @@ mod tests {
         let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
         std::fs::write(&config, format!("node: a\npolicies: [{samples}]\n")).unwrap();
         let folder = folder.display().to_string();
+        let less = format!("{folder}/less.yaml");
+        let more = format!("{folder}/more.yaml");
+        let one = "version: 1\npolicies: [{id: a, who: {auth: jwt}, allow: [{publish: a/b}]}]\n";
+        std::fs::write(&less, one).unwrap();
+        std::fs::write(&more, one.replace("a/b", "a/+")).unwrap();
+        let wider = ExitCode::from(WIDENS);
         let yes = ExitCode::SUCCESS;
         let no = ExitCode::from(REFUSED);
         let rows = [
@@ -95,6 +107,10 @@ mod tests {
             (format!("test {samples}"), yes),
             (format!("test {samples} --json"), yes),
             (format!("test {folder}/wardgate.yaml"), no),
+            (format!("diff {samples} {samples}"), yes),
+            (format!("diff {less} {more}"), wider),
+            (format!("diff {more} {less} --json"), yes),
+            (format!("diff {more} {folder}/missing"), no),
             (
                 format!(
                     "explain --policies {samples} --claims {folder}/claims.json --client-id arm publish tenants/acme/arm/x"

@@ -1,16 +1,18 @@
-//! What stands behind the authenticators and is shared by all listeners: the password file and the pool that checks passwords.
+//! What stands behind the authenticators and is shared by all listeners: the password file, the pool that checks passwords, the keys that verify tokens.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::hashing::{Hashing, HashingCounters};
+use super::key_source::KeySource;
 use super::users_file::UsersFile;
-use crate::identity::{AuthenticationConfig, Identity, Method, Rejection, Role};
+use crate::identity::{AuthenticationConfig, Identity, Method, PasswordConfig, Rejection, Role};
 use crate::problem::Problem;
 
 pub struct BackEnds {
     pub(super) config: AuthenticationConfig,
     pub(super) password: Option<PasswordBackEnd>,
+    pub(super) jwt: Option<Arc<KeySource>>,
 }
 
 pub(super) struct PasswordBackEnd {
@@ -21,34 +23,44 @@ pub(super) struct PasswordBackEnd {
 impl BackEnds {
     /// Opens everything that the section names; `base` is the folder of the configuration file. Any problem is a problem of the start (IDN-2).
     pub fn open(config: &AuthenticationConfig, base: &Path) -> Result<Arc<Self>, Vec<Problem>> {
-        let password = match &config.password {
-            None => None,
-            Some(section) => {
-                let path = base.join(&section.file);
-                let hashing = Hashing::start(&section.hashing).map_err(|error| {
-                    vec![Problem::whole(
-                        &path,
-                        format!("no thread for password checks: {error}"),
-                    )]
-                })?;
-                Some(PasswordBackEnd {
-                    users: Arc::new(UsersFile::open(path, hashing.memory_kib())?),
-                    hashing: Arc::new(hashing),
-                })
-            }
-        };
+        let mut problems = Vec::new();
+        let mut noted = |found: Vec<Problem>| problems.extend(found);
+        let password = config.password.as_ref();
+        let password =
+            password.and_then(|section| open_password(section, base).map_err(&mut noted).ok());
+        let jwt = config.jwt.as_ref();
+        let jwt = jwt.and_then(|section| KeySource::open(section, base).map_err(&mut noted).ok());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         Ok(Arc::new(Self {
             config: config.clone(),
             password,
+            jwt: jwt.map(Arc::new),
         }))
     }
 
     /// Reads the files again, all or nothing. Afterwards every live identity is to be asked with [`Self::recheck`].
     pub fn reload(&self) -> Result<(), Vec<Problem>> {
-        match &self.password {
-            Some(password) => password.users.reload(),
-            None => Ok(()),
+        // Everything is read before anything is put in place.
+        let mut problems = Vec::new();
+        let mut noted = |found: Vec<Problem>| problems.extend(found);
+        let users = self.password.as_ref();
+        let users = users.and_then(|password| password.users.read_again().map_err(&mut noted).ok());
+        let keys = self
+            .jwt
+            .as_ref()
+            .and_then(|keys| keys.read_again().map_err(&mut noted).ok());
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        if let (Some(password), Some(users)) = (&self.password, users) {
+            password.users.replace(users);
+        }
+        if let (Some(jwt), Some(keys)) = (&self.jwt, keys) {
+            jwt.replace(keys);
+        }
+        Ok(())
     }
 
     /// Cheap enough to ask every second.
@@ -56,6 +68,7 @@ impl BackEnds {
         self.password
             .as_ref()
             .is_some_and(|password| password.users.has_changed())
+            || self.jwt.as_ref().is_some_and(|keys| keys.have_changed())
     }
 
     /// Whether an identity that was proved earlier still stands: a user who was removed or disabled since does not (IDN-11). Cheap, without a password.
@@ -90,4 +103,18 @@ impl BackEnds {
                 password.hashing.counters()
             })
     }
+}
+
+fn open_password(section: &PasswordConfig, base: &Path) -> Result<PasswordBackEnd, Vec<Problem>> {
+    let path = base.join(&section.file);
+    let hashing = Hashing::start(&section.hashing).map_err(|error| {
+        vec![Problem::whole(
+            &path,
+            format!("no thread for password checks: {error}"),
+        )]
+    })?;
+    Ok(PasswordBackEnd {
+        users: Arc::new(UsersFile::open(path, hashing.memory_kib())?),
+        hashing: Arc::new(hashing),
+    })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::anonymous::Anonymous;
 use super::certificate::Certificate;
+use super::jwt::Jwt;
 use super::password::Password;
 use super::{Authenticator, BackEnds};
 use crate::identity::{
@@ -129,6 +130,16 @@ fn authenticator(
                 users: back_end.users.clone(),
                 hashing: back_end.hashing.clone(),
                 others_follow: place.directory_follows,
+            }))
+        }
+        Method::JWT => {
+            let (Some(section), Some(keys)) = (&config.jwt, &back_ends.jwt) else {
+                return Err(ChainError::NotConfigured(method));
+            };
+            Ok(Box::new(Jwt {
+                namespace: section.namespace.as_deref().map(Arc::from),
+                rules: section.rules(),
+                keys: keys.clone(),
             }))
         }
         other => Err(ChainError::Unavailable(other)),

@@ -367,3 +367,55 @@ fn a_chain_that_could_not_work_is_refused_at_start() {
         "a hash larger than the pool"
     );
 }
+
+#[tokio::test]
+async fn a_token_names_its_user_and_never_falls_through_to_the_password() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let folder = Folder::with_users(&users());
+    let secret = b"0123456789abcdef0123456789abcdef";
+    std::fs::write(folder.0.join("secret"), secret).unwrap();
+    let section = "password: {file: users.yaml}\njwt: {keys: [{alg: HS256, secret_file: secret}], groups_claim: roles}";
+    let back_ends = back_ends(&folder, section);
+    let chain = chain("[jwt, password]", &back_ends).unwrap();
+    let token = |claims: &str, secret: &[u8]| {
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
+        let tag = aws_lc_rs::hmac::sign(&key, message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+    };
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let claims = format!(
+        r#"{{"sub":"alice","iss":"id","roles":["ops"],"exp":{}}}"#,
+        now + 60
+    );
+    let identity = chain
+        .identify(login("", &token(&claims, secret)))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&*identity.namespace, &*identity.username),
+        ("jwt:id", "alice")
+    );
+    assert_eq!(identity.groups, [Arc::from("ops")]);
+    assert_eq!(back_ends.role(&identity), None);
+    assert!(identity.valid_until.is_some());
+    let forged = token(&claims, b"another-another-another-another-");
+    let old = token(
+        &claims.replace(&(now + 60).to_string(), &(now - 60).to_string()),
+        secret,
+    );
+    for bad in [forged, old] {
+        let rejection = chain.identify(login("alice", &bad)).await.unwrap_err();
+        assert!(matches!(rejection, Rejection::Token(_)), "{rejection}");
+        assert!(!rejection.to_string().contains(&bad), "no token in a log");
+    }
+    assert!(chain.identify(login("alice", "secret")).await.is_ok());
+}

@@ -6,8 +6,12 @@ mod certificate;
 mod chain;
 mod fair_queue;
 mod hashing;
+mod https;
+mod jwt;
+mod key_source;
 mod password;
 mod users_file;
+mod watched;
 
 pub use self::back_ends::BackEnds;
 pub use self::chain::{Chain, ChainError};

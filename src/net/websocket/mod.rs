@@ -10,8 +10,8 @@ mod stream;
 mod upgrade;
 
 pub use self::deframe::{Deframer, Feedback, FrameError};
-pub use self::head::{Head, HeadError};
+pub use self::head::HeadError;
 pub use self::origin::OwnOrigin;
 pub(super) use self::origin::is_origin;
 pub use self::stream::WebSocketStream;
-pub use self::upgrade::{UpgradeError, UpgradeRequest, upgrade};
+pub use self::upgrade::{UpgradeError, UpgradeRequest, judge, upgrade};

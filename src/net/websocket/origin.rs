@@ -12,6 +12,9 @@ pub struct OwnOrigin<'a> {
 impl OwnOrigin<'_> {
     /// Same scheme, and the host that the request itself was sent to, with a port of one of our own web listeners.
     /// `host` is the Host header. Browsers write all three in lower case, and nothing else is understood.
+    ///
+    /// Without TLS only an address or `localhost` can be the same: any other name may be somebody's who lets it resolve to us after his page
+    /// was loaded (DNS rebinding). With TLS the browser has checked that the name is ours.
     pub(super) fn is_same(self, origin: &str, host: &str) -> bool {
         let (scheme, default_port) = if self.secure {
             ("https://", 443)
@@ -24,8 +27,14 @@ impl OwnOrigin<'_> {
         let Some((own_host, _)) = host_and_port(host) else {
             return false;
         };
-        origin_host == own_host && self.ports.contains(&port.unwrap_or(default_port))
+        origin_host == own_host
+            && (self.secure || cannot_be_rebound(own_host))
+            && self.ports.contains(&port.unwrap_or(default_port))
     }
+}
+
+fn cannot_be_rebound(host: &str) -> bool {
+    host == "localhost" || host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
 /// Splits `host[:port]`, an IPv6 host with its brackets.
@@ -118,8 +127,17 @@ mod tests {
             secure: false,
             ports: &[80],
         };
-        assert!(plain.is_same("http://gate.example", "gate.example"));
-        assert!(!plain.is_same("https://gate.example", "gate.example"));
+        for (host, expected) in [
+            ("localhost", true),
+            ("192.0.2.7", true),
+            ("[::1]", true),
+            ("gate.example", false),
+            ("192.0.2.7.evil.example", false),
+        ] {
+            let origin = format!("http://{host}");
+            assert_eq!(plain.is_same(&origin, host), expected, "{host}");
+        }
+        assert!(!plain.is_same("https://localhost", "localhost"));
     }
 
     #[test]

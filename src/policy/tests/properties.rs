@@ -3,7 +3,7 @@
 use super::random::{self, Random};
 use crate::mqtt::QoS;
 use crate::policy::naive::judge_twice;
-use crate::policy::{Attempt, Compiled, Delivery};
+use crate::policy::{Attempt, Compiled, Delivery, diff};
 use std::sync::Arc;
 
 const LEVELS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -276,4 +276,57 @@ fn all_topics() -> Vec<crate::mqtt::TopicName> {
         .iter()
         .filter_map(|topic| Attempt::topic(topic).ok())
         .collect()
+}
+
+/// What trying at random finds, `diff` must have told; what `diff` tells with an example it has tried itself.
+#[test]
+fn diff_misses_nothing_that_brute_force_finds() {
+    let (mut without_example, mut found) = (0, 0);
+    for seed in 0..SEEDS / 25 {
+        let mut random = Random(seed);
+        let count = 1 + random.below(4);
+        let old: Vec<_> = (0..count)
+            .map(|id| random::policy(&mut random, id))
+            .collect();
+        let mut new = old.clone();
+        let touched = random.below(count);
+        match random.below(3) {
+            0 => new[touched] = random::policy(&mut random, touched),
+            1 => new.push(random::policy(&mut random, count)),
+            _ => drop(new.remove(touched)),
+        }
+        let (before, after) = (random::parse(&old), random::parse(&new));
+        let changes = diff(&before, &after);
+        without_example += changes
+            .iter()
+            .filter(|change| change.example.is_none())
+            .count();
+        found += changes.len();
+        let told = |widens| changes.iter().any(|change| change.cause.widens() == widens);
+        for _ in 0..40 {
+            let subject = Arc::new(random::subject(&mut random));
+            let (before, after) = (before.compile(&subject), after.compile(&subject));
+            let mut world = World {
+                random: Random(random.next()),
+                policies: Vec::new(),
+                compiled: before,
+            };
+            for attempt in world.attempts() {
+                let change = (world.compiled.allows(&attempt), after.allows(&attempt));
+                let missed = match change {
+                    (false, true) => !told(true),
+                    (true, false) => !told(false),
+                    (true, true) | (false, false) => false,
+                };
+                assert!(
+                    !missed,
+                    "seed {seed}: {attempt} {change:?} {subject:?}\n{old:#?}\n{new:#?}\n{changes:#?}"
+                );
+            }
+        }
+    }
+    assert!(
+        found > 20 && without_example * 10 < found,
+        "{without_example} of {found}"
+    );
 }

@@ -1,0 +1,66 @@
+//! Clients named by a token, in the password field or as a bearer.
+
+use std::sync::Arc;
+
+use super::key_source::KeySource;
+use super::{Authenticator, Verdict};
+use crate::identity::jwt::{Rules, Unverified, looks_like_a_token};
+use crate::identity::{Credentials, Method, Proof, Rejection};
+use crate::secret::Secret;
+
+pub(super) struct Jwt {
+    /// `None`: `jwt` and the issuer, for two issuers' `alice` are two people (IDN-4).
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) rules: Rules,
+    pub(super) keys: Arc<KeySource>,
+}
+
+impl Authenticator for Jwt {
+    fn claims(&self, credentials: &Credentials) -> bool {
+        token(credentials).is_some()
+    }
+
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Verdict<'a> {
+        Box::pin(self.judge(credentials))
+    }
+}
+
+impl Jwt {
+    async fn judge(&self, credentials: &Credentials) -> Result<Proof, Rejection> {
+        let token = token(credentials).ok_or(Rejection::NobodyAnswered)?;
+        let unverified = Unverified::parse(token.expose())?;
+        let keys = self
+            .keys
+            .for_token(&unverified)
+            .await
+            .map_err(|reason| Rejection::BackEnd {
+                method: Method::JWT,
+                reason,
+            })?;
+        let sets: Vec<_> = keys.iter().map(Arc::as_ref).collect();
+        let claims = unverified.verify(&sets)?;
+        let claims = self
+            .rules
+            .judge(&claims, &credentials.client_id, credentials.now)?;
+        let namespace = match (&self.namespace, &claims.issuer) {
+            (Some(namespace), _) => namespace.clone(),
+            (None, Some(issuer)) => Arc::from(format!("{}:{issuer}", Method::JWT)),
+            (None, None) => Arc::from(Method::JWT.0),
+        };
+        Ok(Proof {
+            groups: claims.groups,
+            claims: claims.values,
+            valid_until: Some(claims.valid_until),
+            ..Proof::new(Method::JWT, namespace, Some(claims.username))
+        })
+    }
+}
+
+/// The bearer's token, else a password of that shape.
+fn token(credentials: &Credentials) -> Option<&Secret> {
+    if let Some(bearer) = &credentials.authorization {
+        return Some(bearer);
+    }
+    let password = credentials.password.as_deref()?;
+    looks_like_a_token(password.expose()).then_some(password)
+}
