@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -52,6 +53,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Descriptors {
     free: Arc<Semaphore>,
     total: usize,
+    refused: Arc<AtomicU64>,
 }
 
 impl Descriptors {
@@ -72,11 +74,17 @@ impl Descriptors {
         Self {
             free: Arc::new(Semaphore::new(total)),
             total,
+            refused: Arc::default(),
         }
     }
 
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Connections that were closed because all were in use.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub fn in_use(&self) -> usize {
@@ -150,6 +158,7 @@ impl Listener {
             };
             let Ok(permit) = Arc::clone(&self.descriptors.free).try_acquire_owned() else {
                 drop(stream);
+                self.descriptors.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%peer, "closed: every descriptor for connections is in use");
                 continue;
             };
@@ -238,6 +247,7 @@ mod tests {
         let read = second.read(&mut [0; 1]).await;
         assert!(matches!(read, Ok(0) | Err(_)), "closed at once: {read:?}");
 
+        assert_eq!(descriptors.refused(), 1);
         drop(first);
         let _third = TcpStream::connect(address).await.unwrap();
         listener.accept().await.unwrap();

@@ -45,3 +45,38 @@ impl ProducesTickets for Keys {
         self.0.decrypt(cipher)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trn_05_every_generation_has_keys_of_its_own() {
+        let (one, other) = (
+            ticketer(LIFETIME_MAX).unwrap(),
+            ticketer(LIFETIME_MAX).unwrap(),
+        );
+        let ticket = one.encrypt(b"a session").unwrap();
+        assert_eq!(one.decrypt(&ticket).unwrap(), b"a session");
+        assert_eq!(other.decrypt(&ticket), None);
+        let mut forged = ticket;
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(one.decrypt(&forged), None);
+        assert!(one.enabled());
+    }
+
+    #[test]
+    fn a_client_is_told_the_lifetime() {
+        for (given, told) in [
+            (0, 60),
+            (60, 60),
+            (3600, 3600),
+            (43_200, 43_200),
+            (u64::MAX, 43_200),
+        ] {
+            let ticketer = ticketer(Duration::from_secs(given)).unwrap();
+            assert_eq!(ticketer.lifetime(), told, "{given}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod upgrade;
 pub use self::deframe::{Deframer, Feedback, FrameError};
 pub use self::head::HeadError;
 pub use self::origin::OwnOrigin;
+use self::origin::Page;
 pub(super) use self::origin::is_origin;
 pub use self::stream::WebSocketStream;
 pub use self::upgrade::{UpgradeError, UpgradeRequest, judge, upgrade};

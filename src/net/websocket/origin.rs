@@ -9,27 +9,49 @@ pub struct OwnOrigin<'a> {
     pub ports: &'a [u16],
 }
 
+/// What the page that an Origin names is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Same,
+    /// An https origin of our host on a listener without TLS: a proxy ended the TLS, or a program that claims https whatever it does (paho
+    /// does). No browser opens a plaintext socket from an https page, so it may come in; a cookie it may not bring.
+    SameButForTls,
+    Other,
+}
+
 impl OwnOrigin<'_> {
-    /// Same scheme, and the host that the request itself was sent to, with a port of one of our own web listeners.
+    /// `Same`: the same scheme, and the host that the request itself was sent to, with that request's port or one of our own web listeners.
     /// `host` is the Host header. Browsers write all three in lower case, and nothing else is understood.
     ///
     /// Without TLS only an address or `localhost` can be the same: any other name may be somebody's who lets it resolve to us after his page
     /// was loaded (DNS rebinding). With TLS the browser has checked that the name is ours.
-    pub(super) fn is_same(self, origin: &str, host: &str) -> bool {
-        let (scheme, default_port) = if self.secure {
-            ("https://", 443)
-        } else {
-            ("http://", 80)
+    pub(super) fn judge(self, origin: &str, host: &str) -> Page {
+        let (tls, rest) = match (
+            origin.strip_prefix("https://"),
+            origin.strip_prefix("http://"),
+        ) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Page::Other,
         };
-        let Some((origin_host, port)) = origin.strip_prefix(scheme).and_then(host_and_port) else {
-            return false;
+        let (Some((origin_host, origin_port)), Some((own_host, own_port))) =
+            (host_and_port(rest), host_and_port(host))
+        else {
+            return Page::Other;
         };
-        let Some((own_host, _)) = host_and_port(host) else {
-            return false;
-        };
-        origin_host == own_host
-            && (self.secure || cannot_be_rebound(own_host))
-            && self.ports.contains(&port.unwrap_or(default_port))
+        let default_port = if tls { 443 } else { 80 };
+        let port = origin_port.unwrap_or(default_port);
+        let is_our_port = port == own_port.unwrap_or(default_port) || self.ports.contains(&port);
+        if origin_host != own_host || !is_our_port {
+            return Page::Other;
+        }
+        match (self.secure, tls) {
+            (true, true) => Page::Same,
+            (true, false) => Page::Other,
+            (false, true) => Page::SameButForTls,
+            (false, false) if cannot_be_rebound(own_host) => Page::Same,
+            (false, false) => Page::Other,
+        }
     }
 }
 
@@ -91,53 +113,64 @@ mod tests {
 
     #[test]
     fn idn_14_same_origin_is_scheme_host_and_one_of_our_ports() {
+        use Page::{Other, Same};
         let own = OwnOrigin {
             secure: true,
             ports: &[8084, 18083, 443],
         };
         let rows = [
-            ("https://gate.example:8084", "gate.example:8084", true),
-            ("https://gate.example:18083", "gate.example:8084", true),
-            ("https://gate.example", "gate.example:8084", true),
-            ("https://gate.example:9000", "gate.example:8084", false),
-            ("http://gate.example:8084", "gate.example:8084", false),
-            ("HTTPS://gate.example:8084", "gate.example:8084", false),
-            ("https://GATE.example:8084", "gate.example:8084", false),
-            ("https://gate.example.evil:8084", "gate.example:8084", false),
-            ("https://evil-gate.example:8084", "gate.example:8084", false),
-            ("https://a.gate.example:8084", "gate.example:8084", false),
-            ("https://gate.example:8084/", "gate.example:8084", false),
-            ("https://x@gate.example:8084", "gate.example:8084", false),
-            ("https://gate.example:08084", "gate.example:8084", false),
-            ("https://gate.example:", "gate.example:8084", false),
-            ("https://[::1]:8084", "[::1]:8084", true),
-            ("https://[::1]:8084", "[::2]:8084", false),
-            ("null", "gate.example:8084", false),
-            ("", "gate.example:8084", false),
-            ("https://", "", false),
+            ("https://gate.example:8084", "gate.example:8084", Same),
+            ("https://gate.example:18083", "gate.example:8084", Same),
+            ("https://gate.example", "gate.example:8084", Same),
+            // A port that was mapped to ours.
+            ("https://gate.example:9000", "gate.example:9000", Same),
+            ("https://gate.example:9000", "gate.example:8084", Other),
+            ("https://gate.example:9000", "gate.example", Other),
+            ("http://gate.example:8084", "gate.example:8084", Other),
+            ("HTTPS://gate.example:8084", "gate.example:8084", Other),
+            ("https://GATE.example:8084", "gate.example:8084", Other),
+            ("https://gate.example.evil:8084", "gate.example:8084", Other),
+            ("https://evil-gate.example:8084", "gate.example:8084", Other),
+            ("https://a.gate.example:8084", "gate.example:8084", Other),
+            ("https://gate.example:8084/", "gate.example:8084", Other),
+            ("https://x@gate.example:8084", "gate.example:8084", Other),
+            ("https://gate.example:08084", "gate.example:8084", Other),
+            ("https://gate.example:", "gate.example:8084", Other),
+            ("https://[::1]:8084", "[::1]:8084", Same),
+            ("https://[::1]:8084", "[::2]:8084", Other),
+            ("null", "gate.example:8084", Other),
+            ("", "gate.example:8084", Other),
+            ("https://", "", Other),
         ];
         for (origin, host, expected) in rows {
-            assert_eq!(
-                own.is_same(origin, host),
-                expected,
-                "{origin:?} at {host:?}"
-            );
+            assert_eq!(own.judge(origin, host), expected, "{origin:?} at {host:?}");
         }
-        let plain = OwnOrigin {
+    }
+
+    #[test]
+    fn without_tls_no_name_is_ours_but_localhost() {
+        use Page::{Other, Same, SameButForTls};
+        let own = OwnOrigin {
             secure: false,
-            ports: &[80],
+            ports: &[],
         };
-        for (host, expected) in [
-            ("localhost", true),
-            ("192.0.2.7", true),
-            ("[::1]", true),
-            ("gate.example", false),
-            ("192.0.2.7.evil.example", false),
-        ] {
-            let origin = format!("http://{host}");
-            assert_eq!(plain.is_same(&origin, host), expected, "{host}");
+        let rows = [
+            ("http://localhost:8083", "localhost:8083", Same),
+            ("http://192.0.2.7:8083", "192.0.2.7:8083", Same),
+            ("http://[::1]:8083", "[::1]:8083", Same),
+            ("http://gate.example:8083", "gate.example:8083", Other),
+            ("http://192.0.2.7.evil:8083", "192.0.2.7.evil:8083", Other),
+            (
+                "https://gate.example:8083",
+                "gate.example:8083",
+                SameButForTls,
+            ),
+            ("https://gate.example", "gate.example", SameButForTls),
+            ("https://evil.example:8083", "gate.example:8083", Other),
+        ];
+        for (origin, host, expected) in rows {
+            assert_eq!(own.judge(origin, host), expected, "{origin:?} at {host:?}");
         }
-        assert!(!plain.is_same("https://localhost", "localhost"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::head::{self, HEAD_MAX, Head, HeadError};
-use super::{OwnOrigin, WebSocketStream};
+use super::{OwnOrigin, Page, WebSocketStream};
 use crate::net::config::WebSocketConfig;
 use crate::net::linger::finish;
 use crate::secret::Secret;
@@ -30,14 +30,8 @@ pub struct UpgradeRequest {
     /// The Authorization field, undecoded.
     pub authorization: Option<Secret>,
     pub subprotocol: &'static str,
-    cookie: Option<Secret>,
-}
-
-impl UpgradeRequest {
-    /// The Cookie field, if it may be looked at: a request without an Origin does not say which page sends the browser's cookie. Contract section 4
-    pub fn cookie(&self) -> Option<&Secret> {
-        self.origin.as_ref().and(self.cookie.as_ref())
-    }
+    /// The Cookie field, if the page that the request comes from is ours or an allowed one.
+    pub cookie: Option<Secret>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,12 +116,17 @@ pub fn judge(
     if head.path != config.path {
         return Err(HeadError::Path);
     }
-    if let Some(origin) = &head.origin {
-        let allowed = config.allowed_origins.contains(origin) || own.is_same(origin, &head.host);
-        if !allowed {
-            return Err(HeadError::Origin);
-        }
-    }
+    let page = match &head.origin {
+        Some(origin) if config.allowed_origins.contains(origin) => Some(Page::Same),
+        Some(origin) => Some(own.judge(origin, &head.host)),
+        None => None,
+    };
+    let cookie = match page {
+        Some(Page::Other) => return Err(HeadError::Origin),
+        // A request without an Origin does not say which page sends the browser's cookie. Contract section 4
+        Some(Page::SameButForTls) | None => None,
+        Some(Page::Same) => head.cookie,
+    };
     let request = UpgradeRequest {
         origin: head.origin,
         host: head.host,
@@ -135,7 +134,7 @@ pub fn judge(
         query: head.query,
         authorization: head.authorization,
         subprotocol: head.subprotocol,
-        cookie: head.cookie,
+        cookie,
     };
     Ok((request, head.key))
 }

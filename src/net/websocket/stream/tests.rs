@@ -258,7 +258,7 @@ async fn idn_14_a_cookie_counts_only_with_an_origin() {
             "{answer}"
         );
         assert_eq!(request.origin.as_deref(), origin);
-        assert_eq!(request.cookie().is_some(), cookie, "{fields}");
+        assert_eq!(request.cookie.is_some(), cookie, "{fields}");
     }
 }
 
