@@ -9,13 +9,17 @@ mod diff;
 mod document;
 mod explain;
 mod glob;
+mod import;
 mod index;
 mod judge;
+mod learn;
 mod naive;
+mod observation;
 mod pattern;
 mod permit;
 mod policies;
 mod population;
+mod replay;
 mod rule;
 mod who;
 
@@ -23,9 +27,13 @@ pub use self::assertion::{Assertion, Attempt, Failure, method, protocol};
 pub use self::compiled::Compiled;
 pub use self::diff::{Cause, Change, Example, diff};
 pub use self::explain::{Described, Explanation, Near};
+pub use self::import::{Imported, from_mosquitto};
+pub use self::learn::{Learned, Learner};
 pub use self::naive::differential;
+pub use self::observation::Observation;
 pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
 pub use self::policies::{MessageLimit, Policies};
+pub use self::replay::{Replay, Reversal};
 pub use self::rule::{Action, RuleId};
 
 /// What `wardgate quickstart` writes into its policies folder.

@@ -299,7 +299,7 @@ fn fill(
     Some(levels)
 }
 
-fn level_by_level(pattern: &[String], asked: &[&str], filter: bool) -> bool {
+pub(super) fn level_by_level(pattern: &[String], asked: &[&str], filter: bool) -> bool {
     match (pattern, asked) {
         ([last], _) if last == "#" => true,
         ([], []) => true,

@@ -1,8 +1,10 @@
 //! `wardgate policy`: check, explain, test, compare, import and learn policies, without a running broker.
 
+mod audit;
 mod check;
 mod diff;
 mod explain;
+mod import;
 mod source;
 mod subject;
 mod test;
@@ -28,6 +30,12 @@ enum Command {
     Test(test::TestArgs),
     /// Tell what a change newly allows and newly denies
     Diff(diff::DiffArgs),
+    /// Write Mosquitto's access control list as policies
+    Import(import::ImportArgs),
+    /// Write the least policy that permits what the audit log says was permitted
+    Learn(audit::LearnArgs),
+    /// Tell which recorded decisions other policies would change
+    Replay(audit::ReplayArgs),
 }
 
 /// Exit codes: 0 yes, 1 no or failed, 2 wrong usage.
@@ -37,6 +45,9 @@ pub fn run(args: PolicyArgs) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Learn(args) => audit::learn(&args),
+        Command::Replay(args) => audit::replay(&args),
     }
 }
 
@@ -96,6 +107,13 @@ mod tests {
         let one = "version: 1\npolicies: [{id: a, who: {auth: jwt}, allow: [{publish: a/b}]}]\n";
         std::fs::write(&less, one).unwrap();
         std::fs::write(&more, one.replace("a/b", "a/+")).unwrap();
+        let acl = format!("{folder}/acl");
+        std::fs::write(&acl, "user alice\ntopic home/#\n").unwrap();
+        let log = format!("{folder}/audit.log");
+        let line = r#"{"event":"publish","outcome":"permitted","username":"u","method":"jwt","action":"publish","topic":"a/b"}"#;
+        std::fs::write(&log, format!("{line}\n{line}\n{{\"half")).unwrap();
+        let none = format!("{folder}/none.yaml");
+        std::fs::write(&none, one.replace("a/b", "z")).unwrap();
         let wider = ExitCode::from(WIDENS);
         let yes = ExitCode::SUCCESS;
         let no = ExitCode::from(REFUSED);
@@ -107,6 +125,16 @@ mod tests {
             (format!("test {samples}"), yes),
             (format!("test {samples} --json"), yes),
             (format!("test {folder}/wardgate.yaml"), no),
+            (format!("import --from-mosquitto {acl}"), yes),
+            (format!("import --from-mosquitto {log}"), no),
+            (format!("learn --from {log}"), yes),
+            (format!("learn --from {acl}"), no),
+            (format!("replay --from {log} --policies {less}"), yes),
+            (format!("replay --from {log} --policies {none} --json"), no),
+            (
+                format!("replay --from {folder}/missing --policies {less}"),
+                no,
+            ),
             (format!("diff {samples} {samples}"), yes),
             (format!("diff {less} {more}"), wider),
             (format!("diff {more} {less} --json"), yes),
