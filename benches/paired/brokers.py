@@ -12,6 +12,7 @@ from pathlib import Path
 RUMQTTD_VERSION = "0.20.0"
 
 MOSQUITTO = """\
+user root
 persistence false
 log_type none
 allow_anonymous true

@@ -1,5 +1,5 @@
 //! Two machines on a link that breaks at random, in virtual time.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use super::tests::{connack, connect, publish, wire};
 use super::{Acknowledgement, Client, Event, Options, PublishError};

@@ -1,5 +1,5 @@
 //! What the machine says to what a server says, as tables.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use super::{Client, Event, Options, ProtocolError, PublishError};
 use crate::mqtt::{
