@@ -12,7 +12,9 @@ mod support;
 
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeSet;
-use support::notation;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::broker::EVERY_TRANSPORT;
+use support::{Setup, Wire, notation};
 use wardgate::mqtt::{
     DecodeError, DecodeLimits, Packet, ProtocolVersion, answering_version, decode, encode,
     first_frame_length, frame_length,
@@ -190,7 +192,12 @@ fn the_codec_judges_every_row() {
                     row.clause
                 );
             }
-            _ => assert_eq!(found, None, "{}", row.name),
+            Reaction::Close
+            | Reaction::ConnAck(_)
+            | Reaction::Disconnect(_)
+            | Reaction::Answer(..) => {
+                assert_eq!(found, None, "{}", row.name);
+            }
         }
     }
 }
@@ -203,4 +210,92 @@ fn trn_02_every_row_in_pieces_is_judged_alike() {
             assert_eq!(read(&row, chunk), whole, "{} by {chunk}", row.name);
         }
     }
+}
+
+/// The same rows to a real broker; somebody else is connected and must not notice.
+fn over(listener: &str) {
+    let broker = Setup::new(EVERY_TRANSPORT).start();
+    let mut witness = broker.dial("tcp");
+    witness.send("10 .. s'MQTT' 05 02 0000 <> s'witness' ");
+    witness.expect_connack(0);
+    witness.send("82 .. 0001 <> s'witness/#' 01");
+    witness.expect("90 .. 0001 <*> 01");
+    let mut failures = Vec::new();
+    for (number, row) in rows().iter().enumerate() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut wire = broker.dial_as_named(listener);
+            wire.name = format!("{} ({})", row.name, row.clause);
+            send_row(&mut wire, row);
+        }));
+        if let Err(panic) = outcome {
+            failures.push(panic.downcast_ref::<String>().cloned().unwrap_or_default());
+        }
+        if number % 100 == 0 {
+            witness.send("32 .. s'witness/x' 0001 <> 'still here'");
+            let (first, second) = (witness.receive().unwrap(), witness.receive().unwrap());
+            let delivery = if first[0] == 0x40 { second } else { first };
+            assert_eq!(delivery[0], 0x32, "{delivery:02x?}");
+            witness.send_bytes(&[0x40, 2, delivery[13], delivery[14]]);
+        }
+    }
+    witness.expect_quiet();
+    assert!(
+        failures.is_empty(),
+        "{listener}: {} of the rows\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+fn send_row(wire: &mut Wire, row: &Row) {
+    if !row.is_first {
+        wire.send(match row.version {
+            ProtocolVersion::V3_1 => "10 .. s'MQIsdp' 03 02 0000 s'culprit'",
+            ProtocolVersion::V3_1_1 => "10 .. s'MQTT' 04 02 0000 s'culprit'",
+            ProtocolVersion::V5_0 => "10 .. s'MQTT' 05 02 0000 <> s'culprit'",
+        });
+        wire.expect_connack(0);
+    }
+    wire.send_bytes(&row.packet);
+    match &row.reaction {
+        Reaction::Close => wire.expect_closed(),
+        Reaction::ConnAck(code) => wire.expect_then_closed(&format!("20 .. 00 {code:02x} *")),
+        Reaction::Disconnect(code) => wire.expect_then_closed(&format!("e0 .. {code:02x} *")),
+        Reaction::Answer(first, codes) => {
+            let answer = wire.receive().expect("an answer");
+            let is_list = matches!(first, 0x90 | 0xb0);
+            let seen = if is_list {
+                &answer[answer.len() - codes.len()..]
+            } else {
+                &answer[4..=4]
+            };
+            assert_eq!(
+                (answer[0], seen),
+                (*first, &codes[..]),
+                "{}: {answer:02x?}",
+                wire.name
+            );
+            wire.expect_quiet();
+        }
+    }
+}
+
+#[test]
+fn trn_04_every_row_over_tcp() {
+    over("tcp");
+}
+
+#[test]
+fn trn_04_every_row_over_tls() {
+    over("tls");
+}
+
+#[test]
+fn trn_04_every_row_over_ws() {
+    over("ws");
+}
+
+#[test]
+fn trn_04_every_row_over_wss() {
+    over("wss");
 }
