@@ -33,4 +33,5 @@ pub use self::sessions::{Lifetimes, Sessions};
 pub use self::tokens::{TokenError, Tokens};
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;
