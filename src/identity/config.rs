@@ -10,6 +10,7 @@ use super::Method;
 use super::certificate_username::UsernameFrom;
 use super::client_id::ClientIdConfig;
 use super::jwt::JwtConfig;
+use super::ldap::LdapConfig;
 use crate::units::{ByteSize, Period};
 
 /// `authentication`: how each method proves names. A method without its section cannot be listed by a listener.
@@ -18,6 +19,7 @@ use crate::units::{ByteSize, Period};
 pub struct AuthenticationConfig {
     pub certificate: CertificateConfig,
     pub password: Option<PasswordConfig>,
+    pub ldap: Option<LdapConfig>,
     pub jwt: Option<JwtConfig>,
     pub anonymous: AnonymousConfig,
     pub client_id: ClientIdConfig,

@@ -8,6 +8,7 @@ mod credentials;
 mod distinguished_name;
 pub mod io;
 pub mod jwt;
+pub mod ldap;
 pub mod password_hash;
 mod proof;
 mod rejection;

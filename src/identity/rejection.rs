@@ -42,6 +42,8 @@ pub enum Rejection {
     },
     #[error("token: {0}")]
     Token(#[from] InvalidToken),
+    #[error("the directory refuses {username:?}: {reason}")]
+    Directory { username: String, reason: String },
     #[error("the credentials are good but name nobody")]
     NamesNobody,
     #[error("too many password checks wait for this address")]
@@ -65,6 +67,7 @@ impl Rejection {
             | Self::DisabledUser(_)
             | Self::EmptyPassword(_)
             | Self::LongPassword { .. }
+            | Self::Directory { .. }
             | Self::Token(_) => ReasonCode::BadUserNameOrPassword,
             Self::NoCredentials
             | Self::Certificate(_)
@@ -91,6 +94,7 @@ impl Rejection {
             | Self::OtherUsername { .. }
             | Self::DifferentUsers { .. }
             | Self::Token(_)
+            | Self::Directory { .. }
             | Self::NamesNobody => true,
             Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => false,
         }

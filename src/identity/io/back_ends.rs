@@ -1,8 +1,9 @@
-//! What stands behind the authenticators and is shared by all listeners: the password file, the pool that checks passwords, the keys that verify tokens.
+//! What stands behind the authenticators and is shared by all listeners: the password file, the pool that checks passwords, the keys that verify tokens, the directory.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use super::directory::Directory;
 use super::hashing::{Hashing, HashingCounters};
 use super::key_source::KeySource;
 use super::users_file::UsersFile;
@@ -13,6 +14,7 @@ pub struct BackEnds {
     pub(super) config: AuthenticationConfig,
     pub(super) password: Option<PasswordBackEnd>,
     pub(super) jwt: Option<Arc<KeySource>>,
+    pub(super) ldap: Option<Arc<Directory>>,
 }
 
 pub(super) struct PasswordBackEnd {
@@ -30,6 +32,8 @@ impl BackEnds {
             password.and_then(|section| open_password(section, base).map_err(&mut noted).ok());
         let jwt = config.jwt.as_ref();
         let jwt = jwt.and_then(|section| KeySource::open(section, base).map_err(&mut noted).ok());
+        let ldap = config.ldap.as_ref();
+        let ldap = ldap.and_then(|section| Directory::new(section, base).map_err(&mut noted).ok());
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -37,6 +41,7 @@ impl BackEnds {
             config: config.clone(),
             password,
             jwt: jwt.map(Arc::new),
+            ldap: ldap.map(Arc::new),
         }))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::anonymous::Anonymous;
 use super::certificate::Certificate;
 use super::jwt::Jwt;
+use super::ldap::Ldap;
 use super::password::Password;
 use super::{Authenticator, BackEnds};
 use crate::identity::{
@@ -140,6 +141,15 @@ fn authenticator(
                 namespace: section.namespace.as_deref().map(Arc::from),
                 rules: section.rules(),
                 keys: keys.clone(),
+            }))
+        }
+        Method::LDAP => {
+            let (Some(section), Some(directory)) = (&config.ldap, &back_ends.ldap) else {
+                return Err(ChainError::NotConfigured(method));
+            };
+            Ok(Box::new(Ldap {
+                namespace: namespace(method, section.namespace.as_deref()),
+                directory: directory.clone(),
             }))
         }
         other => Err(ChainError::Unavailable(other)),

@@ -9,12 +9,12 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
+use super::client_tls::client_config;
 use crate::address::Cidr;
 use crate::identity::jwt::JwksConfig;
 use crate::problem::Problem;
@@ -77,7 +77,7 @@ impl Fetcher {
             url,
             host: name,
             server_name,
-            tls: client_config(config, base)?,
+            tls: client_config(config.ca.as_deref(), base)?,
             allowed: config.allow_addresses.clone(),
             timeout: config.timeout.get(),
             length_max: config.max_size.as_usize(),
@@ -153,43 +153,6 @@ impl Fetcher {
     fn may_ask(&self, address: IpAddr) -> bool {
         is_public(address) || self.allowed.iter().any(|range| range.contains(address))
     }
-}
-
-fn client_config(config: &JwksConfig, base: &Path) -> Result<Arc<ClientConfig>, Problem> {
-    let mut roots = RootCertStore::empty();
-    match &config.ca {
-        Some(file) => {
-            let path = base.join(file);
-            let refused = |reason: String| Problem::whole(&path, reason);
-            for certificate in
-                CertificateDer::pem_file_iter(&path).map_err(|error| refused(error.to_string()))?
-            {
-                let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| refused(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(refused("no certificate in the file".to_owned()));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(Problem::whole(
-                    base,
-                    "authentication.jwt.jwks: the system has no root certificates; give `ca`",
-                ));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Problem::whole(base, error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// Whether an address lies in the open: everything that a machine or its neighbours keep for themselves is not. RFC 6890

@@ -1,0 +1,206 @@
+//! A private slapd on loopback for tests: its own folder, its own ports, gone when the test ends.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub(super) struct Slapd {
+    pub(super) folder: PathBuf,
+    pub(super) plain: u16,
+    pub(super) tls: u16,
+    process: Option<Child>,
+}
+
+const PROGRAM: &str = "/usr/sbin/slapd";
+
+/// Anonymous binds of every kind succeed, so that a client that makes one by mistake is let in (IDN-5).
+const CONFIGURATION: &str = "
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+allow bind_anon_cred bind_anon_dn
+pidfile FOLDER/pid
+TLSCACertificateFile FOLDER/ca.pem
+TLSCertificateFile FOLDER/server.pem
+TLSCertificateKeyFile FOLDER/server.key
+database mdb
+suffix dc=example,dc=org
+rootdn cn=root,dc=example,dc=org
+rootpw root-secret
+directory FOLDER/db
+maxsize 10485760
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+";
+
+const ENTRIES: &str = "
+dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: Example
+
+dn: ou=people,dc=example,dc=org
+objectClass: organizationalUnit
+ou: people
+
+dn: ou=groups,dc=example,dc=org
+objectClass: organizationalUnit
+ou: groups
+
+dn: cn=finder,dc=example,dc=org
+objectClass: person
+cn: finder
+sn: finder
+userPassword: finder-secret
+
+dn: uid=Alice,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: Alice
+cn: Alice
+sn: Twin
+userPassword: secret
+
+dn: uid=bob,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: bob
+cn: Bob
+sn: Twin
+userPassword: bob-secret
+
+dn: uid=a\\2ab,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: a*b
+cn: Star
+sn: Star
+userPassword: star-secret
+
+dn: cn=staff,ou=groups,dc=example,dc=org
+objectClass: groupOfNames
+cn: staff
+member: uid=Alice,ou=people,dc=example,dc=org
+member: uid=a\\2ab,ou=people,dc=example,dc=org
+
+dn: cn=everybody,ou=groups,dc=example,dc=org
+objectClass: groupOfNames
+cn: everybody
+member: cn=staff,ou=groups,dc=example,dc=org
+
+dn: ou=elsewhere,dc=example,dc=org
+objectClass: referral
+objectClass: extensibleObject
+ou: elsewhere
+ref: ldap://127.0.0.1:1/ou=elsewhere,dc=example,dc=org
+";
+
+impl Slapd {
+    /// `None` where no slapd is installed; the caller says so.
+    pub(super) async fn start() -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            return None;
+        }
+        let folder =
+            std::env::temp_dir().join(format!("wardgate-slapd-{:032x}", rand::random::<u128>()));
+        std::fs::create_dir_all(folder.join("db")).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("server.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("server.key"), made.signing_key.serialize_pem()).unwrap();
+        let configuration = CONFIGURATION.replace("FOLDER", folder.to_str().unwrap());
+        std::fs::write(folder.join("slapd.conf"), configuration).unwrap();
+        std::fs::write(folder.join("entries.ldif"), ENTRIES).unwrap();
+        let added = Command::new(PROGRAM)
+            .args(["-T", "add", "-f"])
+            .arg(folder.join("slapd.conf"))
+            .arg("-l")
+            .arg(folder.join("entries.ldif"))
+            .output()
+            .unwrap();
+        assert!(
+            added.status.success(),
+            "{}",
+            String::from_utf8_lossy(&added.stderr)
+        );
+        let mut slapd = Self {
+            folder,
+            plain: free_port(),
+            tls: free_port(),
+            process: None,
+        };
+        slapd.resume().await;
+        Some(slapd)
+    }
+
+    pub(super) async fn resume(&mut self) {
+        let urls = format!(
+            "ldap://127.0.0.1:{} ldaps://127.0.0.1:{}",
+            self.plain, self.tls
+        );
+        let process = Command::new(PROGRAM)
+            .args(["-d", "0", "-h", &urls, "-f"])
+            .arg(self.folder.join("slapd.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        for _ in 0..200 {
+            if std::net::TcpStream::connect(("127.0.0.1", self.tls)).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        unreachable!("slapd does not start");
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Changes entries as the root of the directory.
+    pub(super) fn modify(&self, ldif: &str) {
+        std::fs::write(self.folder.join("change.ldif"), ldif).unwrap();
+        let changed = Command::new("/usr/bin/ldapmodify")
+            .args([
+                "-x",
+                "-D",
+                "cn=root,dc=example,dc=org",
+                "-w",
+                "root-secret",
+                "-H",
+            ])
+            .arg(format!("ldap://127.0.0.1:{}", self.plain))
+            .arg("-f")
+            .arg(self.folder.join("change.ldif"))
+            .output()
+            .unwrap();
+        assert!(
+            changed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&changed.stderr)
+        );
+    }
+}
+
+impl Drop for Slapd {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

@@ -1,0 +1,371 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::slapd::Slapd;
+use super::*;
+
+const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn directory(slapd: &Slapd, section: &str) -> Arc<Directory> {
+    let section = section
+        .replace("PLAIN", &format!("ldap://localhost:{}", slapd.plain))
+        .replace("TLS", &format!("ldaps://localhost:{}", slapd.tls));
+    let config: LdapConfig = serde_saphyr::from_str(&section).unwrap();
+    Arc::new(Directory::new(&config, &slapd.folder).unwrap())
+}
+
+fn bind(url: &str, more: &str) -> String {
+    format!(
+        "{{url: {url}, ca: ca.pem, mode: bind, bind_dn_template: 'uid={{username}},ou=people,dc=example,dc=org'{more}}}"
+    )
+}
+
+fn search(url: &str, more: &str) -> String {
+    format!(
+        "{{url: {url}, ca: ca.pem, mode: search_bind, search: {{base: 'dc=example,dc=org', filter: '(&(objectClass=person)(uid={{username}}))', bind_dn: 'cn=finder,dc=example,dc=org', bind_password: finder-secret}}{more}}}"
+    )
+}
+
+async fn login(
+    directory: &Arc<Directory>,
+    name: &str,
+    password: &[u8],
+) -> Result<Entry, LookupError> {
+    directory
+        .clone()
+        .login(name, &Arc::new(Secret::new(password.to_vec())), IP)
+        .await
+}
+
+/// Where slapd is not installed the tests say so and prove nothing.
+macro_rules! slapd {
+    () => {
+        match Slapd::start().await {
+            Some(slapd) => slapd,
+            None => {
+                eprintln!("no slapd on this machine: not tested");
+                return;
+            }
+        }
+    };
+}
+
+#[tokio::test]
+async fn both_modes_over_both_ways_of_tls_let_in_the_right_password_alone() {
+    let slapd = slapd!();
+    for url in ["TLS", "PLAIN"] {
+        for (section, spelling) in [
+            (bind(url, ", cache: 0s"), "alice"),
+            (search(url, ", cache: 0s"), "Alice"),
+        ] {
+            let directory = directory(&slapd, &section);
+            for round in 0..3 {
+                let entry = login(&directory, "alice", b"secret").await.unwrap();
+                // Search mode takes the directory's spelling, bind mode keeps the client's.
+                assert_eq!(&*entry.username, spelling, "{section} {round}");
+                assert_eq!(
+                    login(&directory, "alice", b"Secret").await,
+                    Err(LookupError::WrongPassword),
+                    "{section}"
+                );
+            }
+            assert!(matches!(
+                login(&directory, "mallory", b"secret").await,
+                Err(LookupError::UnknownUser | LookupError::WrongPassword)
+            ));
+        }
+    }
+}
+
+#[tokio::test]
+async fn idn_05_an_empty_password_is_refused_before_any_bind() {
+    let slapd = slapd!();
+    for section in [bind("TLS", ""), search("TLS", "")] {
+        let directory = directory(&slapd, &section);
+        for (name, password) in [
+            ("alice", &b""[..]),
+            ("alice", b" "),
+            ("alice", b"\0"),
+            ("alice", b"\0secret"),
+            ("", b"secret"),
+            ("", b""),
+            (" ", b"x"),
+        ] {
+            let answer = login(&directory, name, password).await;
+            assert!(
+                matches!(answer, Err(LookupError::Refused(_))),
+                "{name:?} {password:?} {answer:?}"
+            );
+        }
+        // The door itself is shut too.
+        assert!(directory.pool.bind("", "secret").await.is_err());
+        assert!(
+            directory
+                .pool
+                .bind("uid=Alice,ou=people,dc=example,dc=org", "")
+                .await
+                .is_err()
+        );
+    }
+}
+
+#[tokio::test]
+async fn idn_06_only_the_exact_entry_ever_matches() {
+    let slapd = slapd!();
+    let long = "x".repeat(64 << 10);
+    let hostile = [
+        "*",
+        "a*",
+        "al*",
+        "**",
+        "(uid=*)",
+        ")(uid=*",
+        "*)(uid=*",
+        "alice)(|(uid=*",
+        "alice)(cn=*))(|(uid=*",
+        "\\2a",
+        "\\",
+        "\\\\",
+        "a\\2ab",
+        "alice\\00",
+        "alice\0",
+        "\0",
+        ",ou=x",
+        "alice,ou=people",
+        "alice+cn=Alice",
+        "x+uid=Alice",
+        "#616c696365",
+        "#",
+        " alice",
+        "alice ",
+        "\u{a0}alice",
+        "\"alice\"",
+        "<alice>",
+        ";alice",
+        "=alice",
+        "uid=alice",
+        "alice;binary",
+        "&",
+        "|",
+        "!",
+        "(",
+        ")",
+        "()",
+        "(&)",
+        "(!(uid=x))",
+        "alice\n",
+        "alice\r\n",
+        "\u{202e}alice",
+        "a\u{301}lice",
+        "ａlice",
+        "ali\u{200b}ce",
+        "{username}",
+        "{dn}",
+        "%2a",
+        "%00",
+        "&#42;",
+        "../alice",
+        "alice/../bob",
+        "alice@example.org",
+        "EXAMPLE\\alice",
+        "dc=example,dc=org",
+        "cn=root,dc=example,dc=org",
+        "anonymous",
+        "null",
+        "0",
+        &long,
+        "",
+    ];
+    for section in [bind("TLS", ", cache: 0s"), search("TLS", ", cache: 0s")] {
+        let directory = directory(&slapd, &section);
+        for name in hostile {
+            for password in [&b"secret"[..], b"bob-secret", b"star-secret"] {
+                let answer = login(&directory, name, password).await;
+                assert!(answer.is_err(), "{name:.40?} {answer:?}");
+            }
+        }
+        assert_eq!(
+            &*login(&directory, "a*b", b"star-secret")
+                .await
+                .unwrap()
+                .username,
+            "a*b"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_fits_two_entries_names_nobody() {
+    let slapd = slapd!();
+    let section =
+        search("TLS", ", username_attribute: uid").replace("(uid={username})", "(sn={username})");
+    let directory = directory(&slapd, &section);
+    let answer = login(&directory, "Twin", b"secret").await;
+    assert_eq!(
+        answer,
+        Err(LookupError::Refused(
+            "the name fits several entries".to_owned()
+        ))
+    );
+    assert!(login(&directory, "Star", b"star-secret").await.is_ok());
+}
+
+#[tokio::test]
+async fn groups_are_those_of_the_entry_and_of_its_groups_where_asked() {
+    let slapd = slapd!();
+    let groups = |nested: bool| {
+        format!(
+            ", groups: {{base: 'ou=groups,dc=example,dc=org', filter: '(member={{dn}})', nested: {nested}}}"
+        )
+    };
+    let names = |entry: Entry| {
+        entry
+            .groups
+            .iter()
+            .map(|name| name.to_string())
+            .collect::<Vec<_>>()
+    };
+    for make in [bind, search] {
+        let direct = directory(&slapd, &make("TLS", &groups(false)));
+        assert_eq!(
+            names(login(&direct, "Alice", b"secret").await.unwrap()),
+            ["staff"]
+        );
+        assert_eq!(
+            names(login(&direct, "bob", b"bob-secret").await.unwrap()),
+            [""; 0]
+        );
+        assert_eq!(
+            names(login(&direct, "a*b", b"star-secret").await.unwrap()),
+            ["staff"]
+        );
+        let nested = directory(&slapd, &make("TLS", &groups(true)));
+        assert_eq!(
+            names(login(&nested, "Alice", b"secret").await.unwrap()),
+            ["staff", "everybody"]
+        );
+    }
+    let broken = directory(
+        &slapd,
+        &bind("TLS", &groups(false).replace("ou=groups", "ou=nowhere")),
+    );
+    assert!(matches!(
+        login(&broken, "bob", b"bob-secret").await,
+        Err(LookupError::Unavailable(_))
+    ));
+}
+
+#[tokio::test]
+async fn idn_07_an_untrusted_directory_learns_no_password() {
+    let slapd = slapd!();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(slapd.folder.join("other.pem"), other.cert.pem()).unwrap();
+    for url in ["TLS", "PLAIN"] {
+        let stranger = directory(&slapd, &bind(url, "").replace("ca.pem", "other.pem"));
+        assert!(
+            matches!(
+                login(&stranger, "alice", b"secret").await,
+                Err(LookupError::Unavailable(_))
+            ),
+            "{url}"
+        );
+        // The certificate is for localhost.
+        let section = bind(url, "").replace(url, &format!("{url}!"));
+        let section = section
+            .replace("PLAIN!", &format!("ldap://127.0.0.1:{}", slapd.plain))
+            .replace("TLS!", &format!("ldaps://127.0.0.1:{}", slapd.tls));
+        let misnamed = directory(&slapd, &section);
+        assert!(
+            matches!(
+                login(&misnamed, "alice", b"secret").await,
+                Err(LookupError::Unavailable(_))
+            ),
+            "{url}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn idn_07_a_changed_password_is_refused_once_the_cache_has_run_out() {
+    let slapd = slapd!();
+    let cached = directory(&slapd, &bind("TLS", ", cache: 1s"));
+    assert!(login(&cached, "alice", b"secret").await.is_ok());
+    slapd.modify("dn: uid=Alice,ou=people,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: changed\n");
+    assert!(
+        login(&cached, "alice", b"secret").await.is_ok(),
+        "within the cache's time"
+    );
+    assert!(
+        login(&cached, "alice", b"changed").await.is_ok(),
+        "the new one at once"
+    );
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(
+        login(&cached, "alice", b"secret").await,
+        Err(LookupError::WrongPassword)
+    );
+}
+
+#[tokio::test]
+async fn idn_07_referrals_are_not_followed() {
+    let slapd = slapd!();
+    let elsewhere = directory(
+        &slapd,
+        &bind("TLS", "").replace("ou=people", "ou=elsewhere"),
+    );
+    assert!(login(&elsewhere, "alice", b"secret").await.is_err());
+    let based = directory(
+        &slapd,
+        &search("TLS", "").replace("base: 'dc=example", "base: 'ou=elsewhere,dc=example"),
+    );
+    assert!(login(&based, "alice", b"secret").await.is_err());
+}
+
+#[tokio::test]
+async fn idn_01_a_directory_that_is_gone_refuses_and_comes_back_by_itself() {
+    let mut slapd = slapd!();
+    let section = bind("TLS", ", cache: 0s, timeout: 2s");
+    let directory = directory(&slapd, &section);
+    assert!(login(&directory, "alice", b"secret").await.is_ok());
+    slapd.stop();
+    assert!(matches!(
+        login(&directory, "alice", b"secret").await,
+        Err(LookupError::Unavailable(_))
+    ));
+    slapd.resume().await;
+    assert!(login(&directory, "alice", b"secret").await.is_ok());
+}
+
+#[tokio::test]
+async fn idn_01_garbage_and_silence_are_refused() {
+    use tokio::io::AsyncWriteExt;
+    let garbage: [&[u8]; 6] = [
+        b"",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00",
+        b"\x30\x00",
+        b"\x30\x84\xff\xff\xff\xff",
+        &[0xff; 300],
+    ];
+    for bytes in garbage {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let _ = socket.write_all(bytes).await;
+                held.push(socket);
+            }
+        });
+        let section = bind(
+            &format!("'ldap://127.0.0.1:{port}'"),
+            ", starttls: false, timeout: 500ms",
+        )
+        .replace("ca: ca.pem, ", "");
+        let config: LdapConfig = serde_saphyr::from_str(&section).unwrap();
+        let directory = Arc::new(Directory::new(&config, Path::new(".")).unwrap());
+        let answer = login(&directory, "alice", b"secret").await;
+        assert!(
+            matches!(answer, Err(LookupError::Unavailable(_))),
+            "{bytes:?} {answer:?}"
+        );
+    }
+}

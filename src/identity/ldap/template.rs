@@ -1,0 +1,223 @@
+//! Distinguished names and filters with a place for a name: the only code that builds either (IDN-6). RFC 4514, RFC 4515
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer};
+
+/// `uid={username},ou=people,dc=example,dc=org`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnTemplate(Vec<Piece>);
+
+/// `(&(objectClass=person)(uid={username}))`; `{dn}` is known where groups are searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterTemplate(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Username,
+    Dn,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTemplate {
+    #[error("a brace is not closed")]
+    Unclosed,
+    #[error("unknown place {{{0}}}: {{username}} and, in groups, {{dn}} are known")]
+    Unknown(String),
+    #[error("no place for a name: every user would be the same one")]
+    NoPlace,
+    #[error("a filter is in parentheses that match")]
+    Parentheses,
+}
+
+impl DnTemplate {
+    pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
+        let pieces = pieces(text)?;
+        if pieces.contains(&Piece::Dn) {
+            return Err(InvalidTemplate::Unknown("dn".to_owned()));
+        }
+        Ok(Self(pieces))
+    }
+
+    pub fn fill(&self, username: &str) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => text.clone(),
+                Piece::Username | Piece::Dn => ldap3::dn_escape(username).into_owned(),
+            })
+            .collect()
+    }
+}
+
+impl FilterTemplate {
+    pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
+        let balanced = text.starts_with('(')
+            && text.ends_with(')')
+            && ldap3::parse_filter(sample(text)).is_ok();
+        let pieces = pieces(text)?;
+        if balanced {
+            Ok(Self(pieces))
+        } else {
+            Err(InvalidTemplate::Parentheses)
+        }
+    }
+
+    pub fn asks_for_a_dn(&self) -> bool {
+        self.0.contains(&Piece::Dn)
+    }
+
+    pub fn fill(&self, username: &str, dn: &str) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => text.clone(),
+                Piece::Username => ldap3::ldap_escape(username).into_owned(),
+                Piece::Dn => ldap3::ldap_escape(dn).into_owned(),
+            })
+            .collect()
+    }
+}
+
+/// The filter as it looks once it is filled in.
+fn sample(text: &str) -> String {
+    text.replace("{username}", "u").replace("{dn}", "cn=u")
+}
+
+fn pieces(text: &str) -> Result<Vec<Piece>, InvalidTemplate> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or(InvalidTemplate::Unclosed)?;
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal.to_owned()));
+        }
+        pieces.push(match name {
+            "username" => Piece::Username,
+            "dn" => Piece::Dn,
+            other => return Err(InvalidTemplate::Unknown(other.chars().take(32).collect())),
+        });
+        rest = after;
+    }
+    if pieces
+        .iter()
+        .all(|piece| matches!(piece, Piece::Literal(_)))
+    {
+        return Err(InvalidTemplate::NoPlace);
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Literal(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
+impl<'de> Deserialize<'de> for DnTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(
+            deserializer,
+            "a distinguished name with {username}",
+            Self::parse,
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for FilterTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(
+            deserializer,
+            "a filter with {username} or {dn}",
+            Self::parse,
+        )
+    }
+}
+
+fn from_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, InvalidTemplate>,
+) -> Result<T, D::Error> {
+    struct Parsed<T>(&'static str, fn(&str) -> Result<T, InvalidTemplate>);
+    impl<T> de::Visitor<'_> for Parsed<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.1)(text).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Parsed(expected, parse))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idn_06_a_name_stays_one_value_of_a_dn() {
+        let template = DnTemplate::parse("uid={username},ou=people,dc=example").unwrap();
+        let rows = [
+            ("alice", "uid=alice,ou=people,dc=example"),
+            ("x,ou=admins", "uid=x\\2cou\\3dadmins,ou=people,dc=example"),
+            ("a+cn=b", "uid=a\\2bcn\\3db,ou=people,dc=example"),
+            ("#616c", "uid=\\23616c,ou=people,dc=example"),
+            ("a\\2cb", "uid=a\\5c2cb,ou=people,dc=example"),
+            ("a\"b<c>;", "uid=a\\22b\\3cc\\3e\\3b,ou=people,dc=example"),
+            ("{dn}", "uid={dn},ou=people,dc=example"),
+            ("{username}", "uid={username},ou=people,dc=example"),
+            ("ünï", "uid=ünï,ou=people,dc=example"),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(template.fill(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn idn_06_a_name_stays_one_value_of_a_filter() {
+        let template = FilterTemplate::parse("(&(objectClass=person)(uid={username}))").unwrap();
+        let rows = [
+            ("alice", "alice"),
+            ("*", "\\2a"),
+            (")(uid=*", "\\29\\28uid=\\2a"),
+            ("a\\2a", "a\\5c2a"),
+            ("a)(|(b=c", "a\\29\\28|\\28b=c"),
+        ];
+        for (name, escaped) in rows {
+            let filter = template.fill(name, "");
+            assert_eq!(
+                filter,
+                format!("(&(objectClass=person)(uid={escaped}))"),
+                "{name:?}"
+            );
+            assert!(ldap3::parse_filter(&filter).is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_could_not_work_is_refused() {
+        let rows = [
+            ("uid=alice", Err(InvalidTemplate::NoPlace)),
+            ("", Err(InvalidTemplate::NoPlace)),
+            ("uid={username", Err(InvalidTemplate::Unclosed)),
+            ("uid={user}", Err(InvalidTemplate::Unknown("user".into()))),
+            ("uid={dn}", Err(InvalidTemplate::Unknown("dn".into()))),
+            ("uid={username}@example.org", Ok(())),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(DnTemplate::parse(text).map(drop), expected, "{text}");
+        }
+        for text in [
+            "uid={username}",
+            "(uid={username}",
+            "((uid={username}))x",
+            "(uid={username}))",
+        ] {
+            assert!(FilterTemplate::parse(text).is_err(), "{text}");
+        }
+        assert!(FilterTemplate::parse("(member:1.2.840.113556.1.4.1941:={dn})").is_ok());
+    }
+}
