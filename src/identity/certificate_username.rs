@@ -1,12 +1,12 @@
 //! Which field of a certificate is the username, chosen once in the configuration.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::CertificateNames;
 use super::certificate::CertificateError;
 
 /// `authentication.certificate.username_from`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsernameFrom {
     #[default]

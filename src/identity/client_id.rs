@@ -1,15 +1,15 @@
 //! Which client identifiers an identity may use: `authentication.client_id`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A session belongs to its identity in any case; binding keeps others from occupying the identifier first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientIdConfig {
     pub bind_to: ClientIdBinding,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientIdBinding {
     #[default]

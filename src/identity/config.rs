@@ -14,7 +14,7 @@ use super::ldap::LdapConfig;
 use crate::units::{ByteSize, Period};
 
 /// `authentication`: how each method proves names. A method without its section cannot be listed by a listener.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthenticationConfig {
     pub certificate: CertificateConfig,
@@ -26,7 +26,7 @@ pub struct AuthenticationConfig {
 }
 
 /// `authentication.certificate`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateConfig {
     pub username_from: UsernameFrom,
@@ -46,7 +46,7 @@ impl Default for CertificateConfig {
 }
 
 /// `authentication.password`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordConfig {
     pub file: PathBuf,
@@ -57,7 +57,7 @@ pub struct PasswordConfig {
 }
 
 /// `authentication.password.hashing`: the bounds of the pool that checks passwords (IDN-12).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HashingConfig {
     /// Checks at the same time; 0: half of the processors, at least one.
@@ -84,14 +84,14 @@ impl Default for HashingConfig {
 }
 
 /// `authentication.anonymous`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnonymousConfig {
     pub namespace: Option<String>,
 }
 
 /// `authenticate` of a listener: steps tried in order.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct AuthenticateConfig(pub Vec<Step>);
 

@@ -61,6 +61,8 @@ impl Method {
     pub const COOKIE: Self = Self("cookie");
     pub const SCRAM: Self = Self("scram");
     pub const TOKEN: Self = Self("token");
+    /// The broker itself, for `$SYS`. No authenticator gives it.
+    pub const SYSTEM: Self = Self("system");
 
     /// Those that a listener's `authenticate` may list.
     pub const LISTED: [Self; 7] = [

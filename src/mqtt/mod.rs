@@ -1,5 +1,6 @@
 //! MQTT 3.1, 3.1.1 and 5.0 as types and bytes: packets, topic names and filters, reason codes. Knows no sockets and no clocks.
 
+mod config;
 mod decode;
 mod encode;
 mod error;
@@ -18,7 +19,8 @@ mod topic;
 mod variable_byte_integer;
 mod version;
 
-pub use self::decode::{DecodeLimits, answering_version, decode};
+pub use self::config::{MaximumQoS, MqttConfig, QueueConfig, RetainedConfig, WhenFull};
+pub use self::decode::{DecodeLimits, answering_version, decode, decode_short};
 pub use self::encode::{PublishHead, encode, encode_message_properties, encode_within};
 pub use self::error::DecodeError;
 pub use self::frame::{first_frame_length, frame_length};

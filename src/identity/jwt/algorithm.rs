@@ -2,10 +2,10 @@
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, RsaParameters, VerificationAlgorithm};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What keys of ours may verify. There is no `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum Algorithm {
     #[serde(rename = "HS256")]
     Hs256,

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::algorithm::Algorithm;
 use super::claims::Rules;
 use crate::address::Cidr;
 use crate::units::{ByteSize, Period};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JwtConfig {
     pub keys: Vec<JwtKeyConfig>,
@@ -43,7 +43,7 @@ impl Default for JwtConfig {
 }
 
 /// One of `authentication.jwt.keys`: a key and the only algorithm that it verifies.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtKeyConfig {
     #[serde(default)]
@@ -58,7 +58,7 @@ pub struct JwtKeyConfig {
 }
 
 /// `authentication.jwt.jwks`: public keys that their issuer changes now and then.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JwksConfig {
     pub file: Option<PathBuf>,
@@ -94,7 +94,8 @@ impl Default for JwksConfig {
 }
 
 /// A text or a list of texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct OneOrMore(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMore {

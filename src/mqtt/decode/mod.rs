@@ -7,9 +7,11 @@ mod disconnect;
 mod input;
 mod properties;
 mod publish;
+mod short;
 mod subscribe;
 
 pub use self::connect::answering_version;
+pub use self::short::decode_short;
 
 use super::frame::FixedHeader;
 use super::{DecodeError, Packet, PacketType, ProtocolVersion, TopicLimits};
