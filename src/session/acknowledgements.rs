@@ -1,0 +1,39 @@
+//! Acknowledgements that wait for their commit, and leave in the order the messages came. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+
+use crate::mqtt::Packet;
+use std::collections::VecDeque;
+
+/// A place in the store's order of commits: what was written by then is on disk. 0 is always committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// At most Receive Maximum PUBACK and PUBREC, oldest first.
+#[derive(Debug, Default)]
+pub struct Acknowledgements(VecDeque<(Position, Packet)>);
+
+impl Acknowledgements {
+    /// The packet, if it may leave at once: nothing older waits and its commit is done.
+    pub fn push(
+        &mut self,
+        packet: Packet,
+        position: Position,
+        committed: Position,
+    ) -> Option<Packet> {
+        if self.0.is_empty() && position <= committed {
+            return Some(packet);
+        }
+        self.0.push_back((position, packet));
+        None
+    }
+
+    /// The next one whose commit is done.
+    pub fn pop(&mut self, committed: Position) -> Option<Packet> {
+        self.awaited().filter(|position| *position <= committed)?;
+        self.0.pop_front().map(|(_, packet)| packet)
+    }
+
+    /// What the oldest one waits for.
+    pub fn awaited(&self) -> Option<Position> {
+        self.0.front().map(|(position, _)| *position)
+    }
+}

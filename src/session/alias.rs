@@ -1,0 +1,104 @@
+//! Topic aliases, each direction for the life of one network connection. MQTT 5.0 section 3.3.2.3.4
+
+use super::error::ProtocolError;
+use crate::mqtt::TopicName;
+use ahash::AHashMap;
+use std::num::NonZeroU16;
+
+/// What the client's aliases stand for.
+#[derive(Debug)]
+pub struct IncomingAliases {
+    topics: Vec<Option<TopicName>>,
+    maximum: u16,
+}
+
+impl IncomingAliases {
+    pub fn new(maximum: u16) -> Self {
+        Self {
+            topics: Vec::new(),
+            maximum,
+        }
+    }
+
+    /// The topic a PUBLISH is for: sets the alias when both are there, looks it up when the topic is empty.
+    pub fn resolve(
+        &mut self,
+        topic: Option<TopicName>,
+        alias: Option<NonZeroU16>,
+    ) -> Result<TopicName, ProtocolError> {
+        match (topic, alias) {
+            (Some(topic), None) => Ok(topic),
+            (None, None) => Err(ProtocolError::TopicNameMissing),
+            (topic, Some(alias)) => {
+                // An alias above the maximum we granted. [MQTT-3.3.2-9]
+                if alias.get() > self.maximum {
+                    return Err(ProtocolError::TopicAliasInvalid);
+                }
+                let index = usize::from(alias.get()) - 1;
+                if let Some(topic) = topic {
+                    if self.topics.len() <= index {
+                        self.topics.resize(index + 1, None);
+                    }
+                    if let Some(entry) = self.topics.get_mut(index) {
+                        *entry = Some(topic.clone());
+                    }
+                    return Ok(topic);
+                }
+                self.topics
+                    .get(index)
+                    .cloned()
+                    .flatten()
+                    .ok_or(ProtocolError::TopicAliasUnknown)
+            }
+        }
+    }
+}
+
+/// Aliases we use towards the client: the first topics sent keep theirs until the connection ends.
+#[derive(Debug)]
+pub struct OutgoingAliases {
+    aliases: AHashMap<TopicName, NonZeroU16>,
+    maximum: u16,
+}
+
+/// How a topic goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicForm {
+    Plain,
+    /// The topic with a new alias.
+    Define(NonZeroU16),
+    /// The alias alone.
+    Alias(NonZeroU16),
+}
+
+impl OutgoingAliases {
+    /// `maximum`: what the client takes, and no more than we are ready to remember. [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+    pub fn new(maximum: u16) -> Self {
+        Self {
+            aliases: AHashMap::new(),
+            maximum,
+        }
+    }
+
+    pub fn form(&self, topic: &TopicName) -> TopicForm {
+        if self.maximum == 0 {
+            return TopicForm::Plain;
+        }
+        if let Some(alias) = self.aliases.get(topic) {
+            return TopicForm::Alias(*alias);
+        }
+        match u16::try_from(self.aliases.len() + 1)
+            .ok()
+            .filter(|next| *next <= self.maximum)
+            .and_then(NonZeroU16::new)
+        {
+            Some(alias) => TopicForm::Define(alias),
+            None => TopicForm::Plain,
+        }
+    }
+
+    /// Remembers an alias that was really sent.
+    pub fn sent(&mut self, topic: &TopicName, alias: NonZeroU16) {
+        self.aliases.insert(topic.clone(), alias);
+    }
+}

@@ -1,0 +1,157 @@
+//! Messages on their way to the client: the window, aliases, expiry, the client's packet size. MQTT 5.0 section 3.3
+
+use super::alias::TopicForm;
+use super::inflight::Outgoing;
+use super::{Delivery, Output, Session};
+use crate::mqtt::{Ack, Packet, PacketIdentifier, PublishHead, QoS, ReasonCode};
+use std::time::Instant;
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// On its way. For QoS 1 and 2 the client's acknowledgement settles it.
+    Yes,
+    /// Over for this client: its time had passed, or it was larger than the client takes and counts as sent. [MQTT-3.1.2-25] [MQTT-3.3.2-5]
+    Expired,
+    TooLarge,
+}
+
+impl Session {
+    /// QoS 1 and 2 messages that the client's Receive Maximum leaves room for. [MQTT-3.3.4-9]
+    pub fn window(&self) -> usize {
+        usize::from(self.peer.receive_maximum.get()).saturating_sub(self.carried.inflight.len())
+    }
+
+    /// Encodes a delivery; one of QoS 1 or 2 only while [`Session::window`] has room.
+    pub fn deliver(&mut self, delivery: Delivery, now: Instant, out: &mut Output) -> Sent {
+        if delivery.message.is_expired(now) {
+            return Sent::Expired;
+        }
+        if !self.fits(&delivery, now) {
+            return Sent::TooLarge;
+        }
+        if delivery.qos == QoS::AtMostOnce {
+            self.write_publish(&delivery, None, false, now, out);
+            return Sent::Yes;
+        }
+        let kept = delivery.clone();
+        let outgoing = if delivery.qos == QoS::AtLeastOnce {
+            Outgoing::PubAck(kept)
+        } else {
+            Outgoing::PubRec(kept)
+        };
+        let identifier = self
+            .carried
+            .inflight
+            .insert(outgoing, self.peer.receive_maximum);
+        self.write_publish(&delivery, identifier, false, now, out);
+        Sent::Yes
+    }
+
+    /// After a reconnect: unacknowledged messages and releases again, in their order, under their identifiers. [MQTT-4.4.0-1]
+    /// Gives the sequence numbers of those that the client can no longer take.
+    pub fn resend(&mut self, now: Instant, out: &mut Output) -> Vec<u64> {
+        let inflight = std::mem::take(&mut self.carried.inflight);
+        let mut too_large = Vec::new();
+        for (identifier, outgoing) in inflight.in_order() {
+            match outgoing {
+                Outgoing::PubAck(delivery) | Outgoing::PubRec(delivery) => {
+                    if self.fits(delivery, now) {
+                        self.write_publish(delivery, Some(identifier), true, now, out);
+                    } else {
+                        too_large.push((identifier, delivery.sequence));
+                    }
+                }
+                Outgoing::PubComp(_) => {
+                    let ack = Ack {
+                        packet_identifier: identifier,
+                        reason_code: ReasonCode::Success,
+                        properties: None,
+                    };
+                    self.send(&Packet::PubRel(ack), out);
+                }
+            }
+        }
+        self.carried.inflight = inflight;
+        for (identifier, _) in &too_large {
+            self.carried.inflight.remove(*identifier);
+        }
+        too_large
+            .into_iter()
+            .map(|(_, sequence)| sequence)
+            .collect()
+    }
+
+    fn fits(&self, delivery: &Delivery, now: Instant) -> bool {
+        let maximum = self.peer.maximum_packet_size;
+        if maximum == usize::MAX {
+            return true;
+        }
+        let message = &delivery.message;
+        let head = head(
+            delivery,
+            PacketIdentifier::new(1).filter(|_| delivery.qos > QoS::AtMostOnce),
+            message.topic().as_str(),
+            false,
+            now,
+        );
+        // With room for an alias that may be defined on the way.
+        let alias = if self.outgoing_aliases.form(message.topic()) == TopicForm::Plain {
+            0
+        } else {
+            3
+        };
+        head.length(self.version) + alias <= maximum
+    }
+
+    fn write_publish(
+        &mut self,
+        delivery: &Delivery,
+        identifier: Option<PacketIdentifier>,
+        dup: bool,
+        now: Instant,
+        out: &mut Output,
+    ) {
+        let topic = delivery.message.topic();
+        let mut head = head(delivery, identifier, topic.as_str(), dup, now);
+        match self.outgoing_aliases.form(topic) {
+            TopicForm::Plain => {}
+            TopicForm::Define(alias) => {
+                head.topic_alias = Some(alias);
+                self.outgoing_aliases.sent(topic, alias);
+            }
+            TopicForm::Alias(alias) => {
+                head.topic_alias = Some(alias);
+                head.topic = "";
+            }
+        }
+        out.count_packet();
+        head.encode(self.version, out.buffer());
+        out.append(delivery.message.payload());
+    }
+}
+
+fn head<'a>(
+    delivery: &'a Delivery,
+    packet_identifier: Option<PacketIdentifier>,
+    topic: &'a str,
+    dup: bool,
+    now: Instant,
+) -> PublishHead<'a> {
+    let message = &delivery.message;
+    PublishHead {
+        dup,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        packet_identifier,
+        topic,
+        topic_alias: None,
+        subscription_identifiers: delivery
+            .subscription_identifiers
+            .as_deref()
+            .unwrap_or_default(),
+        message_expiry_interval: message.remaining_expiry(now),
+        message_properties: message.encoded_properties(),
+        payload_length: message.payload().len(),
+    }
+}
