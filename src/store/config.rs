@@ -1,10 +1,10 @@
 //! `store` in the configuration: where what must survive is kept. Contract section 3.
 
 use crate::units::Period;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     pub kind: Kind,
@@ -14,7 +14,7 @@ pub struct StoreConfig {
     pub flush_interval: Period,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Embedded,
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// What an acknowledgement promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Acknowledged means on disk.

@@ -1,0 +1,155 @@
+//! A session as the rest of the broker sees it: who owns it, what waits for it, what it subscribed to.
+
+use super::outbox::{End, Outbox};
+use super::retained::Replay;
+use crate::identity::Subject;
+use crate::limits::SessionClaim;
+use crate::mqtt::{Subscription, SubscriptionIdentifier, SubscriptionOptions, Will};
+use crate::policy::Compiled;
+use crate::session::{Carried, SessionId};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Lives from CONNECT until the session ends for good; its connection comes and goes.
+pub struct SessionHandle {
+    id: SessionId,
+    client_id: Arc<str>,
+    owner: Owner,
+    outbox: Outbox,
+    /// The owner's rights as they are now; replaced when policies or the identity change.
+    rights: ArcSwap<Compiled>,
+    durable: AtomicBool,
+    /// Its place under `limits.state`.
+    _claim: SessionClaim,
+    pub(super) state: Mutex<State>,
+}
+
+/// A session belongs to (name space, username, client identifier): compared before anything of it is read, resumed or discarded (SES-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub namespace: Arc<str>,
+    pub username: Arc<str>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub attached: bool,
+    pub ended: bool,
+    pub subscriptions: BTreeMap<Subscription, Subscribed>,
+    pub parked: Option<Box<Parked>>,
+    /// Connections that want to take over, at most [`SessionHandle::MAX_WAITERS`].
+    pub waiters: Vec<oneshot::Sender<()>>,
+    pub will: Option<Box<Will>>,
+    pub will_at: Option<Instant>,
+    pub expires_at: Option<Instant>,
+}
+
+/// What a session without a connection keeps.
+#[derive(Default)]
+pub struct Parked {
+    pub carried: Carried,
+    pub replays: Vec<Replay>,
+}
+
+/// A subscription as its session knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscribed {
+    pub options: SubscriptionOptions,
+    pub identifier: Option<SubscriptionIdentifier>,
+    pub checked: bool,
+}
+
+impl SessionHandle {
+    /// More that wait for one client identifier are refused as busy.
+    pub const MAX_WAITERS: usize = 16;
+
+    pub(super) fn new(
+        id: SessionId,
+        subject: &Subject,
+        rights: Arc<Compiled>,
+        claim: SessionClaim,
+    ) -> Self {
+        Self {
+            id,
+            client_id: Arc::clone(&subject.client_id),
+            owner: Owner::of(subject),
+            outbox: Outbox::default(),
+            rights: ArcSwap::new(rights),
+            durable: AtomicBool::new(false),
+            _claim: claim,
+            state: Mutex::new(State {
+                attached: true,
+                ..State::default()
+            }),
+        }
+    }
+
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub fn rights(&self) -> arc_swap::Guard<Arc<Compiled>> {
+        self.rights.load()
+    }
+
+    pub(super) fn set_rights(&self, rights: Arc<Compiled>) {
+        self.rights.store(rights);
+    }
+
+    /// Outlives its connection: what it must get is stored before it is acknowledged.
+    pub fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_durable(&self, durable: bool) {
+        self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.state.lock().subscriptions.len()
+    }
+
+    pub fn is_subscribed(&self, subscription: &Subscription) -> bool {
+        self.state.lock().subscriptions.contains_key(subscription)
+    }
+
+    pub fn subscriptions(&self) -> Vec<(Subscription, Subscribed)> {
+        self.state
+            .lock()
+            .subscriptions
+            .iter()
+            .map(|(subscription, subscribed)| (subscription.clone(), *subscribed))
+            .collect()
+    }
+
+    /// Asks its connection, if any, to end.
+    pub fn end(&self, end: End) {
+        self.outbox.end(end);
+    }
+}
+
+impl Owner {
+    pub fn of(subject: &Subject) -> Self {
+        Self {
+            namespace: Arc::clone(&subject.identity.namespace),
+            username: Arc::clone(&subject.identity.username),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Retained messages: the last one of each topic, replayed to new subscriptions a window at a time. MQTT 5.0 section 3.3.1.3
+
+use super::handle::Owner;
+use crate::identity::Method;
+use crate::limits::{self, Limits, RetainedClaim};
+use crate::mqtt::{QoS, Subscription, SubscriptionIdentifier, TopicName};
+use crate::policy::Policies;
+use crate::session::{Delivery, Message};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Ordered by topic, so that a replay can stop anywhere and go on from there without holding a copy of it all.
+#[derive(Default)]
+pub struct Retained {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    messages: BTreeMap<TopicName, Entry>,
+    expiring: BTreeMap<(Instant, u64), TopicName>,
+    bytes: u64,
+    /// Counts changes: a replay leaves out what was retained after its SUBSCRIBE, since that comes as a live message.
+    version: u64,
+}
+
+struct Entry {
+    message: Arc<Message>,
+    version: u64,
+    /// The policy generation under which the author was last judged, and the verdict in the lowest bit.
+    judged: AtomicU64,
+    /// Its place under `limits.state.retained`; the broker's own messages need none.
+    claim: Option<RetainedClaim>,
+}
+
+/// Where a new subscription's replay stands.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    subscription: Subscription,
+    maximum_qos: QoS,
+    identifiers: Option<Arc<[SubscriptionIdentifier]>>,
+    checked: bool,
+    after: Option<TopicName>,
+    as_of: u64,
+}
+
+/// Topics looked at under one lock.
+const STEP: usize = 2048;
+
+impl Retained {
+    /// Keeps the message, or forgets its topic when the payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+    /// Over a cap nothing is changed.
+    pub fn set(&self, message: &Arc<Message>, limits: &Limits) -> Result<(), limits::Refusal> {
+        let mut inner = self.inner.write();
+        inner.version += 1;
+        let version = inner.version;
+        let mut old = inner.messages.remove(message.topic());
+        if message.payload().is_empty() {
+            old.map(|entry| inner.forget(entry));
+            return Ok(());
+        }
+        let claim = match claim(message, old.as_mut(), limits) {
+            Ok(claim) => claim,
+            Err(refusal) => {
+                inner
+                    .messages
+                    .extend(old.map(|entry| (message.topic().clone(), entry)));
+                return Err(refusal);
+            }
+        };
+        old.map(|entry| inner.forget(entry));
+        if let Some(at) = message.expires_at() {
+            inner
+                .expiring
+                .insert((at, version), message.topic().clone());
+        }
+        inner.bytes += cost(message);
+        // Judged under generation 0, that is: not since it was retained.
+        let entry = Entry {
+            message: Arc::clone(message),
+            version,
+            judged: AtomicU64::new(0),
+            claim,
+        };
+        inner.messages.insert(message.topic().clone(), entry);
+        Ok(())
+    }
+
+    pub fn find(&self, topic: &TopicName) -> Option<Arc<Message>> {
+        self.inner
+            .read()
+            .messages
+            .get(topic)
+            .map(|entry| Arc::clone(&entry.message))
+    }
+
+    /// Drops what has expired, at most a step at a time; gives what was dropped.
+    pub fn sweep(&self, now: Instant) -> Vec<Arc<Message>> {
+        let mut swept = Vec::new();
+        let mut inner = self.inner.write();
+        while swept.len() < STEP
+            && let Some(first) = inner.expiring.first_entry()
+            && first.key().0 <= now
+        {
+            let version = first.key().1;
+            let topic = first.remove();
+            if inner
+                .messages
+                .get(&topic)
+                .is_some_and(|entry| entry.version == version)
+                && let Some(entry) = inner.messages.remove(&topic)
+            {
+                swept.push(inner.forget(entry));
+            }
+        }
+        swept
+    }
+
+    /// Messages and bytes held.
+    pub fn load(&self) -> (usize, u64) {
+        let inner = self.inner.read();
+        (inner.messages.len(), inner.bytes)
+    }
+
+    pub fn replay(
+        &self,
+        subscription: Subscription,
+        maximum_qos: QoS,
+        identifier: Option<SubscriptionIdentifier>,
+        checked: bool,
+    ) -> Replay {
+        let as_of = self.inner.read().version;
+        Replay {
+            subscription,
+            maximum_qos,
+            identifiers: identifier.map(|identifier| Arc::from([identifier])),
+            checked,
+            after: None,
+            as_of,
+        }
+    }
+
+    /// Gives `take` the next matching messages until it says that it has enough; false when the replay is over.
+    /// `policies` judges each author again when the rules have changed since (POL-7).
+    pub fn resume(
+        &self,
+        replay: &mut Replay,
+        policies: Option<&Arc<Policies>>,
+        now: Instant,
+        mut take: impl FnMut(Delivery) -> bool,
+    ) -> bool {
+        let inner = self.inner.read();
+        let filter = &replay.subscription.filter;
+        let prefix = literal_prefix(filter.as_str());
+        let start = replay.after.clone();
+        let from: Bound<&str> = match &start {
+            Some(topic) => Bound::Excluded(topic.as_str()),
+            None => Bound::Included(prefix),
+        };
+        for (looked_at, (topic, entry)) in inner
+            .messages
+            .range::<str, _>((from, Bound::Unbounded))
+            .enumerate()
+        {
+            if !topic.as_str().starts_with(prefix) {
+                return false;
+            }
+            if looked_at == STEP {
+                return true;
+            }
+            replay.after = Some(topic.clone());
+            let fits = entry.version <= replay.as_of
+                && filter.matches(topic)
+                && !entry.message.is_expired(now);
+            if !fits || !entry.author_may_publish(policies) {
+                continue;
+            }
+            let delivery = Delivery {
+                qos: entry.message.qos().min(replay.maximum_qos),
+                message: Arc::clone(&entry.message),
+                retain: true, // [MQTT-3.3.1-8]
+                subscription_identifiers: replay.identifiers.clone(),
+                share: None,
+                sequence: 0,
+            };
+            if !take(delivery) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Replay {
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, entry: Entry) -> Arc<Message> {
+        self.bytes = self.bytes.saturating_sub(cost(&entry.message));
+        if let Some(at) = entry.message.expires_at() {
+            self.expiring.remove(&(at, entry.version));
+        }
+        entry.message
+    }
+}
+
+impl Entry {
+    fn author_may_publish(&self, policies: Option<&Arc<Policies>>) -> bool {
+        let author = self.message.author();
+        let Some(policies) = policies.filter(|_| author.identity.method != Method::SYSTEM) else {
+            return true;
+        };
+        let generation = policies.generation();
+        let judged = self.judged.load(Ordering::Relaxed);
+        if judged >> 1 == generation {
+            return judged & 1 == 1;
+        }
+        let permitted = policies
+            .compile(author)
+            .permit_publish(self.message.topic().clone(), self.message.qos(), true)
+            .is_ok();
+        self.judged
+            .store(generation << 1 | u64::from(permitted), Ordering::Relaxed);
+        permitted
+    }
+}
+
+/// The topics of a filter lie together in the order of names as far as it has no wildcard.
+fn literal_prefix(filter: &str) -> &str {
+    let end = filter.find(['+', '#']).unwrap_or(filter.len());
+    let prefix = filter.get(..end).unwrap_or_default();
+    // `a/#` matches `a` as well.
+    if filter.get(end..) == Some("#") {
+        prefix.strip_suffix('/').unwrap_or(prefix)
+    } else {
+        prefix
+    }
+}
+
+fn cost(message: &Message) -> u64 {
+    u64::try_from(message.queued_bytes()).unwrap_or(u64::MAX)
+}
+
+/// An author's next message takes the place of his last; anybody else's needs one of its own. `old` keeps its place when there is no room.
+fn claim(
+    message: &Message,
+    old: Option<&mut Entry>,
+    limits: &Limits,
+) -> Result<Option<RetainedClaim>, limits::Refusal> {
+    let identity = &message.author().identity;
+    if identity.method == Method::SYSTEM {
+        return Ok(None);
+    }
+    if let Some(entry) = old
+        && Owner::of(entry.message.author()) == Owner::of(message.author())
+        && let Some(claim) = &mut entry.claim
+    {
+        limits.resize_retained(claim, cost(message))?;
+        return Ok(entry.claim.take());
+    }
+    limits
+        .claim_retained(&identity.namespace, &identity.username, cost(message))
+        .map(Some)
+}

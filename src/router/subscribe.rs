@@ -1,0 +1,198 @@
+//! Subscriptions come and go, and are judged again when the rules change. MQTT 5.0 sections 3.8 and 3.10
+
+use super::handle::{SessionHandle, Subscribed};
+use super::index::Entry;
+use super::publish::share_name;
+use super::retained::Replay;
+use super::{Parked, Router};
+use crate::mqtt::{RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
+use crate::policy::{self, SubscribePermit};
+use crate::session::{Delivery, SessionId};
+use std::collections::btree_map;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Why a permitted subscription was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    #[error("more than {0} subscriptions")]
+    TooMany(usize),
+    #[error("the session has ended")]
+    Ended,
+}
+
+impl Router {
+    /// Makes or replaces a subscription with what the permit grants; gives the replay of retained messages that it asks for, if any. [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+    pub fn subscribe(
+        &self,
+        handle: &Arc<SessionHandle>,
+        permit: SubscribePermit,
+        options: SubscriptionOptions,
+        identifier: Option<SubscriptionIdentifier>,
+    ) -> Result<Option<Replay>, SubscribeError> {
+        let subscription = permit.subscription().clone();
+        let options = SubscriptionOptions {
+            maximum_qos: options.maximum_qos.min(permit.maximum_qos()),
+            ..options
+        };
+        let checked = permit.delivery() == policy::Delivery::Checked;
+        let subscribed = Subscribed {
+            options,
+            identifier,
+            checked,
+        };
+        let is_new = {
+            let mut state = handle.state.lock();
+            if state.ended {
+                return Err(SubscribeError::Ended);
+            }
+            let maximum = self.settings.load().mqtt.max_subscriptions_per_client;
+            let count = state.subscriptions.len();
+            let is_new = match state.subscriptions.entry(subscription.clone()) {
+                btree_map::Entry::Occupied(mut known) => {
+                    known.insert(subscribed);
+                    false
+                }
+                btree_map::Entry::Vacant(_) if count >= maximum => {
+                    return Err(SubscribeError::TooMany(maximum));
+                }
+                btree_map::Entry::Vacant(place) => {
+                    place.insert(subscribed);
+                    true
+                }
+            };
+            // In the index before the lock goes: an end of the session in between would leave an orphan.
+            self.insert(handle, &subscription, subscribed);
+            is_new
+        };
+        let replays = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        // A shared subscription gets no retained messages when it is made. MQTT 5.0 section 4.8.2
+        Ok((replays && subscription.share.is_none()).then(|| {
+            self.retained
+                .replay(subscription, options.maximum_qos, identifier, checked)
+        }))
+    }
+
+    /// Whether there was such a subscription. [MQTT-3.10.4-1]
+    pub fn unsubscribe(&self, handle: &Arc<SessionHandle>, subscription: &Subscription) -> bool {
+        let mut state = handle.state.lock();
+        let existed = state.subscriptions.remove(subscription).is_some();
+        if existed {
+            self.remove(subscription, handle.id());
+        }
+        existed
+    }
+
+    /// The next retained messages of a replay, as many as `room` says; false when it is over.
+    pub fn replay(
+        &self,
+        handle: &SessionHandle,
+        replay: &mut Replay,
+        room: usize,
+        now: Instant,
+        taken: &mut Vec<Delivery>,
+    ) -> bool {
+        let policies = self
+            .settings
+            .load()
+            .mqtt
+            .retained
+            .check_author
+            .then(|| self.policies.load_full());
+        let (checked, mut left) = (replay.is_checked(), room);
+        if left == 0 {
+            return true;
+        }
+        self.retained
+            .resume(replay, policies.as_ref(), now, |delivery| {
+                if !checked || self.permits(handle, &delivery.message, delivery.qos, true, None) {
+                    taken.push(delivery);
+                    left -= 1;
+                }
+                left > 0
+            })
+    }
+
+    /// Judges a session again under the policies in force: its subscriptions, its queue, its replays, and then its connection's own memory (POL-6).
+    pub(super) fn rejudge(&self, handle: &Arc<SessionHandle>) {
+        let rights = self.rights(handle.rights().subject());
+        handle.set_rights(Arc::clone(&rights));
+        let mut withdrawn = Vec::new();
+        {
+            let mut state = handle.state.lock();
+            let subscriptions = std::mem::take(&mut state.subscriptions);
+            for (subscription, mut subscribed) in subscriptions {
+                match rights.permit_subscribe(&subscription, subscribed.options.maximum_qos) {
+                    Ok(permit) => {
+                        subscribed.options.maximum_qos =
+                            subscribed.options.maximum_qos.min(permit.maximum_qos());
+                        subscribed.checked = permit.delivery() == policy::Delivery::Checked;
+                        self.insert(handle, &subscription, subscribed);
+                        state.subscriptions.insert(subscription, subscribed);
+                    }
+                    Err(_) => {
+                        self.remove(&subscription, handle.id());
+                        withdrawn.push(subscription);
+                    }
+                }
+            }
+            let state = &mut *state;
+            if let Some(parked) = &mut state.parked {
+                parked
+                    .replays
+                    .retain(|replay| state.subscriptions.contains_key(replay.subscription()));
+            }
+        }
+        let refused = handle.outbox().withdraw(|delivery| {
+            let share = share_name(delivery.share.as_deref());
+            rights.permits_delivery(
+                delivery.message.topic(),
+                delivery.qos,
+                delivery.retain,
+                share,
+            )
+        });
+        self.counters
+            .withheld
+            .add(u64::try_from(refused.len()).unwrap_or(u64::MAX));
+        handle.outbox().rejudge();
+    }
+
+    fn insert(
+        &self,
+        handle: &Arc<SessionHandle>,
+        subscription: &Subscription,
+        subscribed: Subscribed,
+    ) {
+        let Subscribed {
+            options,
+            identifier,
+            checked,
+        } = subscribed;
+        self.index.write().insert(
+            subscription,
+            Entry {
+                handle: Arc::clone(handle),
+                options,
+                identifier,
+                checked,
+            },
+        );
+        self.generations.advance(subscription.filter.as_str());
+    }
+
+    pub(super) fn remove(&self, subscription: &Subscription, session: SessionId) {
+        self.index.write().remove(subscription, session);
+        self.generations.advance(subscription.filter.as_str());
+    }
+}
+
+impl Parked {
+    pub fn new(carried: crate::session::Carried, replays: Vec<Replay>) -> Self {
+        Self { carried, replays }
+    }
+}
