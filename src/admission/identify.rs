@@ -1,0 +1,126 @@
+//! Who is there: the listener's authenticators are asked, nothing else.
+
+use super::greet::Greeted;
+use super::refusal::{Cause, Refused};
+use crate::identity::{Credentials, Identity, Method, Subject};
+use crate::limits::{Attempt, Lockout};
+use crate::mqtt::Text;
+use crate::secret::Secret;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// A peer whose name was proved.
+pub struct Identified {
+    pub(super) greeted: Greeted,
+    pub(super) subject: Arc<Subject>,
+}
+
+impl Greeted {
+    /// Accept, reject or not mine (contract section 4); nobody answering is a refusal.
+    pub async fn identify(mut self) -> Result<Identified, Box<Refused>> {
+        // No method is offered that a client could name. [MQTT-4.12.0-1]
+        if self.connect.properties.authentication_method.is_some() {
+            return Err(self.refuse(Cause::AuthenticationMethod));
+        }
+        let credentials = self.credentials();
+        let (ip, door, username) = (
+            self.ip,
+            Arc::clone(&self.door),
+            credentials.username.clone(),
+        );
+        let method = guessed(&credentials);
+        let attempt = Attempt {
+            ip,
+            method,
+            username: username.as_ref().map(Text::as_str),
+        };
+        // Before any hash is computed (IDN-12).
+        if let Err(refusal) = door.limits.attempt(&attempt, Instant::now()) {
+            return Err(self.refuse(refusal));
+        }
+        match self.rules.chain.identify(credentials).await {
+            Ok(identity) => {
+                door.limits.succeeded(
+                    &Attempt {
+                        username: Some(&identity.username),
+                        ..attempt
+                    },
+                    Instant::now(),
+                );
+                Ok(self.identified(identity))
+            }
+            Err(rejection) => {
+                let lockout = rejection
+                    .is_failure_of_client()
+                    .then(|| {
+                        door.limits
+                            .failed(&attempt, Instant::now(), SystemTime::now())
+                    })
+                    .flatten();
+                let mut refused = self.refuse(rejection);
+                refused.event.method = Some(method.0);
+                refused.lockout = lockout;
+                Err(refused)
+            }
+        }
+    }
+
+    fn credentials(&mut self) -> Credentials {
+        Credentials {
+            certificate: self.certificate.take(),
+            username: self.connect.username.clone(),
+            // Out of the packet: nothing keeps the password once it was checked.
+            password: self
+                .connect
+                .password
+                .take()
+                .map(|password| Arc::new(Secret::new(password.to_vec()))),
+            cookie: None,
+            authorization: None,
+            client_id: self.connect.client_identifier.clone(),
+            ip: self.ip,
+            listener: Arc::clone(&self.door.name),
+            protocol: self.door.protocol(),
+            now: SystemTime::now(),
+        }
+    }
+
+    fn identified(mut self, identity: Identity) -> Identified {
+        if self.assigned {
+            let identifier = self
+                .rules
+                .client_id_binding
+                .assign(&identity.username, rand::random());
+            self.connect.client_identifier =
+                Text::try_from(identifier.as_str()).unwrap_or_default();
+        }
+        let subject = Subject {
+            identity,
+            client_id: Arc::from(self.connect.client_identifier.as_str()),
+            ip: self.ip,
+            listener: Arc::clone(&self.door.name),
+            protocol: self.door.protocol(),
+        };
+        Identified {
+            greeted: self,
+            subject: Arc::new(subject),
+        }
+    }
+}
+
+/// By what the client offers: failures are counted for each method apart (IDN-13).
+fn guessed(credentials: &Credentials) -> Method {
+    match (&credentials.password, &credentials.certificate) {
+        (Some(_), _) => Method::PASSWORD,
+        (None, Some(_)) => Method::CERTIFICATE,
+        (None, None) => Method::ANONYMOUS,
+    }
+}
+
+/// An address that was banned for its failed logins, as the audit log has it.
+pub fn lockout_reason(lockout: &Lockout) -> String {
+    format!(
+        "{} failed logins by {}: {} is banned for {:?}",
+        lockout.failures, lockout.method, lockout.address, lockout.duration
+    )
+}
