@@ -31,7 +31,7 @@ pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> 
     serde_saphyr::from_str_with_options(text, options).map_err(|error| problem(file, &error))
 }
 
-fn invisible(file: &Path, text: &str) -> Option<Problem> {
+pub(crate) fn invisible(file: &Path, text: &str) -> Option<Problem> {
     for (number, line) in (1..).zip(text.split('\n')) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let mut indented = true;

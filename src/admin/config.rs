@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::identity::{AuthenticateConfig, Method, Role, Step};
 use crate::net::TlsConfig;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminConfig {
     #[serde(default = "bind")]
@@ -22,7 +22,7 @@ pub struct AdminConfig {
     #[serde(default)]
     pub certificate_roles: BTreeMap<String, Role>,
     /// `/metrics` without credentials, on a bind of its own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_bind: Option<SocketAddr>,
 }
 

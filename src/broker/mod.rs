@@ -1,1 +1,18 @@
-//! Under construction.
+//! The running broker: listeners, connections, and what steers them.
+
+mod actions;
+mod arrival;
+mod connection;
+mod doors;
+mod gatekeeper;
+mod node;
+mod running;
+mod start;
+mod sys;
+mod turn;
+mod watch;
+mod worker;
+
+pub use self::node::Node;
+pub use self::running::Running;
+pub use self::start::{StartError, start};

@@ -2,10 +2,13 @@
 
 mod bench;
 pub mod ca;
+mod check;
 mod client_arguments;
+mod notify;
 mod password;
 pub mod policy;
 mod publish;
+mod serve;
 mod subscribe;
 pub mod user;
 
@@ -23,6 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
     Ca(ca::CaArgs),
     User(user::UserArgs),
     Policy(policy::PolicyArgs),
@@ -42,6 +47,8 @@ enum Command {
 /// Done: 0. Refused or failed: 1. Wrong usage: 2, which is clap's own.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Policy(arguments) => policy::run(arguments),

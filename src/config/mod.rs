@@ -1,1 +1,17 @@
-//! Under construction.
+//! The whole configuration: one typed value from file and environment (TRN-9). Contract section 3.
+
+mod check;
+mod cross_checks;
+mod document;
+mod load;
+mod outside;
+mod ranges;
+mod reader;
+mod sections;
+mod spelling;
+
+pub use self::check::{check, policy_files};
+pub use self::sections::{Config, ListenerConfig, ShutdownConfig};
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,11 @@ impl PublishPermit {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+
+    /// What a message keeps of it.
+    pub fn into_parts(self) -> (TopicName, Arc<Subject>) {
+        (self.topic, self.author)
+    }
 }
 
 impl SubscribePermit {

@@ -1,0 +1,386 @@
+//! What packets ask for, judged and done: publish, subscribe, unsubscribe, disconnect.
+
+use super::connection::{Connection, Ending};
+use super::worker::{Worker, count};
+use crate::admission::{client, policy_limit};
+use crate::audit::{Event, Kind, Outcome};
+use crate::limits::Charge;
+use crate::mqtt::{
+    Disconnect, Packet, PacketIdentifier, QoS, ReasonCode, SubAck, Subscribe, SubscribeFilter,
+    Subscription, SubscriptionIdentifier, SubscriptionOptions, TopicName, UnsubAck, Unsubscribe,
+};
+use crate::policy::{Denial, PublishPermit};
+use crate::router::{End, Replay, SubscribeError};
+use crate::session::{Action, Answer, Content, Incoming, ProtocolError};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// Topics whose verdicts are remembered; past it the memory starts anew.
+const PERMITS: usize = 256;
+
+impl Connection {
+    pub(super) fn act(
+        &mut self,
+        action: Action,
+        worker: &mut Worker,
+        now: Instant,
+    ) -> Result<(), Ending> {
+        match action {
+            Action::Nothing | Action::Settled(_) => Ok(()),
+            Action::Publish(incoming) => self.on_publish(incoming, worker, now),
+            Action::Subscribe(subscribe) => self.on_subscribe(subscribe),
+            Action::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(&unsubscribe);
+                Ok(())
+            }
+            Action::Released(identifier) => {
+                let committed = self.node.router.store().committed();
+                self.session
+                    .complete(identifier, committed, committed, &mut self.output);
+                Ok(())
+            }
+            Action::Disconnect(disconnect) => Err(self.on_disconnect(disconnect)),
+            // The broker offers no method that a client could have authenticated by, so none can be repeated. [MQTT-4.12.1-1]
+            Action::Reauthenticate(_) => Err(Ending::Misbehaved(ProtocolError::UnexpectedAuth)),
+        }
+    }
+
+    fn on_publish(
+        &mut self,
+        incoming: Incoming,
+        worker: &mut Worker,
+        now: Instant,
+    ) -> Result<(), Ending> {
+        let Incoming {
+            topic,
+            qos,
+            retain,
+            payload,
+            properties,
+            packet_identifier,
+        } = incoming;
+        let committed = self.node.router.store().committed();
+        count(&mut worker.tally.publish_received, qos);
+        match self
+            .occupied
+            .buckets
+            .charge(1, u64::try_from(payload.len()).unwrap_or(u64::MAX), now)
+        {
+            Charge::Granted => {}
+            // This message is in; the next one waits until the bucket has room: true back pressure.
+            Charge::Pause { until, .. } => self.paused_until = Some(until),
+            Charge::Drop(limiter) => {
+                self.drop_publish(qos, packet_identifier, &limiter.to_string());
+                return Ok(());
+            }
+            Charge::Disconnect(_) => {
+                return Err(Ending::Misbehaved(ProtocolError::MessageRateTooHigh));
+            }
+        }
+        let permit = match self.permit(&topic, qos, retain) {
+            Ok(permit) => permit,
+            Err(denial) => {
+                return self.refuse_publish(&topic, qos, retain, packet_identifier, &denial);
+            }
+        };
+        let content = Content::from_session(self.handle.id(), payload, properties);
+        let published = match self.node.router.publish(
+            permit,
+            content,
+            &mut self.routes,
+            now,
+            &mut worker.wakes,
+        ) {
+            Ok(published) => published,
+            Err(refusal) => {
+                self.drop_publish(qos, packet_identifier, &refusal.to_string());
+                return Ok(());
+            }
+        };
+        let reason_code = if published.matched {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        };
+        self.session.acknowledge(
+            qos,
+            packet_identifier,
+            reason_code.into(),
+            published.position,
+            committed,
+            &mut self.output,
+        );
+        Ok(())
+    }
+
+    /// Over a limit: v5 clients are told 0x97, others get an acknowledgement and nothing else. Contract section 10
+    fn drop_publish(&mut self, qos: QoS, identifier: Option<PacketIdentifier>, limiter: &str) {
+        self.node.record(Event {
+            kind: Kind::Limit,
+            outcome: Outcome::Refused,
+            reason: limiter.to_owned(),
+            ..self.event()
+        });
+        self.node.metrics.refused(Kind::Limit);
+        let committed = self.node.router.store().committed();
+        self.session.acknowledge(
+            qos,
+            identifier,
+            ReasonCode::QuotaExceeded.into(),
+            committed,
+            committed,
+            &mut self.output,
+        );
+    }
+
+    /// The verdict on a recent topic costs a look-up; it carries identity, topic, QoS and retain, and goes when the rights change (POL-6).
+    fn permit(
+        &mut self,
+        topic: &TopicName,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<PublishPermit, Denial> {
+        if let Some(permit) = self.permits.get(topic)
+            && permit.qos() == qos
+            && permit.retain() == retain
+        {
+            return Ok(permit.clone());
+        }
+        let permit = self.rights.permit_publish(topic.clone(), qos, retain)?;
+        if self.permits.len() >= PERMITS {
+            self.permits.clear();
+        }
+        self.permits.insert(topic.clone(), permit.clone());
+        Ok(permit)
+    }
+
+    fn refuse_publish(
+        &mut self,
+        topic: &TopicName,
+        qos: QoS,
+        retain: bool,
+        identifier: Option<PacketIdentifier>,
+        denial: &Denial,
+    ) -> Result<(), Ending> {
+        let decision = self.node.decision();
+        self.node.record(Event {
+            kind: Kind::Publish,
+            outcome: Outcome::Refused,
+            reason: denial.to_string(),
+            rule: denial.rule().map(|rule| Arc::from(rule.to_string())),
+            action: Some("publish"),
+            topic: Some(topic.as_str().to_owned()),
+            qos: Some(qos.bits()),
+            retain: Some(retain),
+            decision: Some(decision),
+            ..self.event()
+        });
+        self.node.metrics.refused(Kind::Publish);
+        if denial.disconnects() {
+            return Err(Ending::Misbehaved(ProtocolError::Denied));
+        }
+        let reason_string = self
+            .node
+            .settings
+            .load()
+            .reveal_decision_id
+            .then(|| format!("decision {decision}"));
+        let answer = Answer {
+            reason_code: ReasonCode::NotAuthorized,
+            reason_string,
+        };
+        let committed = self.node.router.store().committed();
+        self.session.acknowledge(
+            qos,
+            identifier,
+            answer,
+            committed,
+            committed,
+            &mut self.output,
+        );
+        Ok(())
+    }
+
+    fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ending> {
+        let mut reason_codes = Vec::with_capacity(subscribe.filters.len());
+        let mut replays = Vec::new();
+        // Each filter is judged alone. (POL-9) [MQTT-3.8.4-5]
+        for filter in &subscribe.filters {
+            let (reason_code, replay) =
+                self.subscribe(filter, subscribe.subscription_identifier)?;
+            reason_codes.push(reason_code);
+            replays.extend(replay);
+        }
+        let packet = Packet::SubAck(SubAck {
+            packet_identifier: subscribe.packet_identifier,
+            reason_codes,
+            properties: None,
+        });
+        self.session.send(&packet, &mut self.output); // [MQTT-3.8.4-1]
+        for replay in replays {
+            // A subscription made anew starts its replay anew.
+            self.replays
+                .retain(|known| known.subscription() != replay.subscription());
+            self.replays.push(replay);
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        filter: &SubscribeFilter,
+        identifier: Option<SubscriptionIdentifier>,
+    ) -> Result<(ReasonCode, Option<Replay>), Ending> {
+        let settings = self.node.settings.load_full();
+        let Ok(subscription) = &filter.subscription else {
+            return Ok((ReasonCode::TopicFilterInvalid, None));
+        };
+        if subscription.share.is_some() && !settings.shared_subscriptions {
+            return Ok((ReasonCode::SharedSubscriptionsNotSupported, None));
+        }
+        let options = SubscriptionOptions {
+            maximum_qos: filter.options.maximum_qos.min(settings.max_qos.0),
+            ..filter.options
+        };
+        let permit = match self
+            .rights
+            .permit_subscribe(subscription, options.maximum_qos)
+        {
+            Ok(permit) => permit,
+            Err(denial) => {
+                self.audit_subscribe(
+                    subscription,
+                    options.maximum_qos,
+                    Outcome::Refused,
+                    denial.to_string(),
+                    denial.rule().map(|rule| rule.to_string()),
+                );
+                if denial.disconnects() {
+                    return Err(Ending::Misbehaved(ProtocolError::Denied));
+                }
+                return Ok((ReasonCode::NotAuthorized, None));
+            }
+        };
+        let granted = options.maximum_qos.min(permit.maximum_qos());
+        let rule = permit.rule().to_string();
+        match self
+            .node
+            .router
+            .subscribe(&self.handle, permit, options, identifier)
+        {
+            Ok(replay) => {
+                self.audit_subscribe(
+                    subscription,
+                    granted,
+                    Outcome::Permitted,
+                    String::new(),
+                    Some(rule),
+                );
+                Ok((granted_code(granted), replay)) // [MQTT-3.8.4-7]
+            }
+            Err(error @ SubscribeError::TooMany(_)) => {
+                self.audit_subscribe(
+                    subscription,
+                    granted,
+                    Outcome::Refused,
+                    error.to_string(),
+                    None,
+                );
+                Ok((ReasonCode::QuotaExceeded, None))
+            }
+            Err(SubscribeError::Ended) => Ok((ReasonCode::UnspecifiedError, None)),
+        }
+    }
+
+    fn audit_subscribe(
+        &self,
+        subscription: &Subscription,
+        qos: QoS,
+        outcome: Outcome,
+        reason: String,
+        rule: Option<String>,
+    ) {
+        let decision = (outcome == Outcome::Refused).then(|| self.node.decision());
+        self.node.record(Event {
+            kind: Kind::Subscribe,
+            outcome,
+            reason,
+            rule: rule.map(Arc::from),
+            action: Some("subscribe"),
+            topic: Some(subscription.to_string()),
+            qos: Some(qos.bits()),
+            decision,
+            ..self.event()
+        });
+    }
+
+    fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            reason_codes.push(match filter {
+                Err(_) => ReasonCode::TopicFilterInvalid,
+                Ok(subscription) => {
+                    self.replays
+                        .retain(|replay| replay.subscription() != subscription);
+                    if self.node.router.unsubscribe(&self.handle, subscription) {
+                        ReasonCode::Success
+                    } else {
+                        ReasonCode::NoSubscriptionExisted
+                    }
+                }
+            });
+        }
+        let packet = Packet::UnsubAck(UnsubAck {
+            packet_identifier: unsubscribe.packet_identifier,
+            reason_codes,
+            properties: None,
+        });
+        self.session.send(&packet, &mut self.output); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+    }
+
+    fn on_disconnect(&mut self, disconnect: Disconnect) -> Ending {
+        Ending::Disconnected(disconnect)
+    }
+
+    /// Something changed whom to trust or what to permit: this connection is judged again, and verdicts of before are worth nothing (POL-6, IDN-11).
+    pub(super) fn rejudge(&mut self) -> Result<(), Ending> {
+        self.rules = self.door.rules.load_full();
+        let node = Arc::clone(&self.node);
+        self.rights = Arc::clone(&self.handle.rights());
+        self.permits.clear();
+        let handle = Arc::clone(&self.handle);
+        self.replays
+            .retain(|replay| handle.is_subscribed(replay.subscription()));
+        let subject = Arc::clone(self.rights.subject());
+        node.limits.refresh(
+            &mut self.occupied.buckets,
+            &client(&subject),
+            policy_limit(&self.rights),
+        );
+        if let (Some(tls), Some(peer)) = (&self.rules.tls, &self.peer_tls)
+            && let Err(error) = tls.judge(peer, SystemTime::now())
+        {
+            return Err(withdrawn(error.to_string()));
+        }
+        node.back_ends
+            .load()
+            .recheck(&subject.identity)
+            .map_err(|rejection| withdrawn(rejection.to_string()))
+    }
+}
+
+/// A live session whose proof no longer stands: v5 0x87. Contract section 10
+fn withdrawn(reason: String) -> Ending {
+    Ending::Asked(End {
+        reason_code: ReasonCode::NotAuthorized,
+        reason,
+    })
+}
+
+fn granted_code(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

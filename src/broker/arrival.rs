@@ -1,0 +1,165 @@
+//! From an accepted socket to a running connection: admission under one deadline, then the session is claimed and opened.
+
+use super::connection::{Connection, Entry};
+use super::node::Node;
+use crate::admission::{Admitted, Cause, Door, Proxied, Refused, Screened, event_about};
+use crate::audit::{Event, Kind, Outcome};
+use crate::limits::{self, Handshake};
+use crate::mqtt::{ConnAck, Packet, Text};
+use crate::router::{Claim, Parked, SessionHandle};
+use crate::session::{Output, Session, connack};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a refused peer may take to read why.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// Lets one peer in, or tells it no. `handshake` is its place among those under way, until CONNACK.
+pub async fn arrive(node: Arc<Node>, screened: Screened, handshake: Handshake) {
+    let (ip, door) = (screened.ip(), Arc::clone(screened.door()));
+    let entering = async {
+        let admitted = screened
+            .secure()
+            .await?
+            .read_connect()
+            .await?
+            .identify()
+            .await?
+            .admit()?;
+        open(&node, admitted).await
+    };
+    let outcome = in_time(&handshake, entering)
+        .await
+        .unwrap_or_else(|refusal| Err(Refused::stranger(refusal, &door, ip)));
+    drop(handshake);
+    match outcome {
+        // A task of its own, so that an idle connection does not carry the memory of its handshake.
+        Ok(connection) => {
+            tokio::spawn(connection);
+        }
+        Err(refused) => refuse(&node, *refused).await,
+    }
+}
+
+/// The same behind a proxy, whose header comes first.
+pub async fn arrive_proxied(
+    node: Arc<Node>,
+    proxied: Proxied,
+    handshake: Handshake,
+    door: Arc<Door>,
+) {
+    let ip = proxied.ip();
+    let screened = in_time(&handshake, proxied.screen(&door))
+        .await
+        .unwrap_or_else(|refusal| Err(Refused::stranger(refusal, &door, ip)));
+    drop(handshake);
+    match screened {
+        Ok((screened, handshake)) => arrive(node, screened, handshake).await,
+        Err(refused) => refuse(&node, *refused).await,
+    }
+}
+
+/// One deadline for all stages together; a handshake that must give way ends as well (TRN-10).
+async fn in_time<T>(
+    handshake: &Handshake,
+    work: impl Future<Output = T>,
+) -> Result<T, limits::Refusal> {
+    tokio::select! {
+        done = work => Ok(done),
+        () = tokio::time::sleep_until(tokio::time::Instant::from_std(handshake.deadline())) => Err(limits::Refusal::HandshakeTimeout),
+        () = handshake.evicted() => Err(limits::Refusal::HandshakeEvicted),
+    }
+}
+
+/// One audit line, a code for the peer at most.
+pub async fn refuse(node: &Node, refused: Refused) {
+    node.record_refused(&refused);
+    refused.answer(ANSWER_TIME).await;
+}
+
+async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Refused>> {
+    let (handle, parked) = match claim(node, &admitted).await {
+        Ok(claimed) => claimed,
+        Err(cause) => return Err(admitted.refuse(cause)),
+    };
+    let grant = &admitted.grant;
+    let subject = grant.subject();
+    let event = Event {
+        kind: Kind::Authenticate,
+        outcome: Outcome::Permitted,
+        ..event_about(subject)
+    };
+    if !node.record(event) {
+        let departure = crate::router::Departure {
+            parked: parked.map(|parked| *parked).unwrap_or_default(),
+            session_expiry_interval: grant.session_expiry_interval(),
+            will: None,
+        };
+        node.router.depart(&handle, departure, Instant::now());
+        return Err(admitted.refuse(Cause::Unauditable));
+    }
+    let now = Instant::now();
+    let session_present = parked.is_some();
+    let Parked { carried, replays } = parked.map(|parked| *parked).unwrap_or_default();
+    let settings = Arc::clone(&grant.rules().mqtt);
+    let mut session = Session::open(grant, carried, settings);
+    let mut output = Output::default();
+    session.send(
+        &Packet::ConnAck(Box::new(greeting(&admitted, session_present))),
+        &mut output,
+    ); // [MQTT-3.2.0-1]
+    for _ in session.resend(now, &mut output) {
+        node.counters().dropped.add(1);
+    }
+    node.metrics.connections_admitted.add(1);
+    Ok(Connection::new(
+        Arc::clone(node),
+        admitted,
+        Entry {
+            session,
+            handle,
+            replays,
+            output,
+        },
+    ))
+}
+
+async fn claim(
+    node: &Node,
+    admitted: &Admitted,
+) -> Result<(Arc<SessionHandle>, Option<Box<Parked>>), Cause> {
+    let grant = &admitted.grant;
+    let clean_start = grant.connect().clean_start;
+    loop {
+        match node.router.claim(
+            grant.rights(),
+            clean_start,
+            grant.session_expiry_interval(),
+            Instant::now(),
+        ) {
+            Claim::New(handle) => return Ok((handle, None)),
+            Claim::Resumed(handle, parked) => return Ok((handle, Some(parked))),
+            Claim::Refused(refused) => return Err(Cause::ClientIdentifier(refused.to_string())),
+            // The handshake's deadline bounds the wait.
+            Claim::Wait(gone) => {
+                node.metrics.takeovers.add(1);
+                let _ = gone.await;
+            }
+        }
+    }
+}
+
+fn greeting(admitted: &Admitted, session_present: bool) -> ConnAck {
+    let grant = &admitted.grant;
+    let assigned = grant
+        .is_assigned()
+        .then(|| Text::try_from(&*grant.subject().client_id).unwrap_or_default());
+    connack(
+        grant.connect(),
+        &grant.rules().mqtt,
+        session_present,
+        assigned,
+        grant.maximum_packet_size(),
+    )
+}

@@ -1,0 +1,64 @@
+//! What every connection of this process shares.
+
+use crate::admission::{Refused, lockout_reason};
+use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
+use crate::identity::io::BackEnds;
+use crate::limits::Limits;
+use crate::router::{Counters, Router};
+use crate::session::MqttConfig;
+use crate::telemetry::{AuditLog, Metrics};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+
+/// One for each process.
+pub struct Node {
+    pub router: Router,
+    pub settings: ArcSwap<MqttConfig>,
+    pub limits: Arc<Limits>,
+    pub back_ends: ArcSwap<BackEnds>,
+    pub audit: Arc<AuditLog>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Node {
+    pub fn counters(&self) -> &Counters {
+        self.router.counters()
+    }
+
+    pub(super) fn connected(&self) {
+        let counters = self.counters();
+        counters.connected.add(1);
+        counters.connected_maximum.raise(counters.connected.value());
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.counters().connected.subtract(1);
+    }
+
+    /// Counts a refusal and writes its audit line, and one for the ban that it led to.
+    pub(super) fn record_refused(&self, refused: &Refused) {
+        let event = refused.event(self.decision());
+        self.metrics.refused(event.kind);
+        if let Some(lockout) = &refused.lockout {
+            self.record(Event {
+                kind: Kind::Ban,
+                outcome: Outcome::Refused,
+                reason: lockout_reason(lockout),
+                ip: event.ip,
+                listener: event.listener.clone(),
+                ..Event::default()
+            });
+        }
+        self.record(event);
+    }
+
+    /// Leads from a refusal to its explanation.
+    pub fn decision(&self) -> DecisionId {
+        DecisionId(rand::random())
+    }
+
+    /// Whether the line was taken; a caller that may not go on unaudited refuses.
+    pub fn record(&self, event: Event) -> bool {
+        self.audit.record(event).is_ok()
+    }
+}

@@ -1,0 +1,178 @@
+//! From a configuration to a broker that serves, all or nothing.
+
+use super::doors::Common;
+use super::gatekeeper;
+use super::node::Node;
+use super::running::Running;
+use super::sys;
+use super::watch as file_watch;
+use crate::admission::{Door, Rules};
+use crate::config::Config;
+use crate::identity::io::BackEnds;
+use crate::limits::{Limits, Tally};
+use crate::net::{Descriptors, Listener};
+use crate::problem::Problem;
+use crate::router::Router;
+use crate::store::{self, Memory};
+use crate::telemetry::{AuditLog, Metrics};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{}", join(.0))]
+    Problems(Vec<Problem>),
+    #[error("listener {name}: cannot listen on {address}: {source}")]
+    Bind {
+        name: String,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("the audit log cannot be opened: {0}")]
+    Audit(#[source] io::Error),
+}
+
+fn join(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Starts everything that the configuration names. Returns when every listener accepts.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let node = Arc::new(node(&config)?);
+    let descriptors = Descriptors::of_process();
+    let mut bound = Vec::new();
+    for (name, listener) in &config.listeners {
+        let bind_error = |source| StartError::Bind {
+            name: name.clone(),
+            address: listener.bind,
+            source,
+        };
+        let socket = Listener::bind(listener.bind, descriptors.clone()).map_err(bind_error)?;
+        let address = socket.local_addr().map_err(bind_error)?;
+        bound.push((name.clone(), socket, address));
+    }
+    let addresses: BTreeMap<String, SocketAddr> = bound
+        .iter()
+        .map(|(name, _, address)| (name.clone(), *address))
+        .collect();
+    let doors = doors(&config, &node, &addresses)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = Vec::new();
+    for (name, socket, _) in bound {
+        if let Some(door) = doors.get(&name) {
+            tasks.push(tokio::spawn(gatekeeper::keep(
+                socket,
+                Arc::clone(door),
+                Arc::clone(&node),
+                stopped.clone(),
+            )));
+        }
+    }
+    tokio::spawn(keep_time(Arc::clone(&node)));
+    if !config.mqtt.sys_interval.is_zero() {
+        tokio::spawn(sys::publish_forever(
+            Arc::clone(&node),
+            config.mqtt.sys_interval.get(),
+        ));
+    }
+    let running = Running::new(node, config, doors, addresses, stop, tasks);
+    tokio::spawn(file_watch::watch(running.clone()));
+    Ok(running)
+}
+
+fn node(config: &Config) -> Result<Node, StartError> {
+    let policies = Arc::new(config.load_policies().map_err(StartError::Problems)?);
+    let back_ends =
+        BackEnds::open(&config.authentication, &config.base).map_err(StartError::Problems)?;
+    let metrics = Arc::new(Metrics::default());
+    let audit = AuditLog::open(&config.audit, &config.audit_folder(), Arc::clone(&metrics))
+        .map_err(StartError::Audit)?;
+    let limits = Arc::new(Limits::new(
+        config.limits.clone(),
+        rand::random(),
+        Instant::now(),
+    ));
+    let router = Router::new(
+        policies,
+        config.mqtt.clone(),
+        store(config),
+        Arc::clone(&limits),
+    );
+    Ok(Node {
+        router,
+        limits,
+        settings: ArcSwap::from_pointee(config.mqtt.clone()),
+        back_ends: ArcSwap::new(back_ends),
+        audit: Arc::new(audit),
+        metrics,
+    })
+}
+
+fn store(config: &Config) -> Arc<dyn crate::router::Store> {
+    if config.store.kind == store::Kind::Embedded {
+        tracing::warn!(
+            "store.kind: embedded is not built yet: sessions and retained messages live in memory and end with this process"
+        );
+    }
+    Arc::new(Memory)
+}
+
+/// Every listener's door, or every problem of all of them.
+fn doors(
+    config: &Config,
+    node: &Node,
+    addresses: &BTreeMap<String, SocketAddr>,
+) -> Result<BTreeMap<String, Arc<Door>>, StartError> {
+    let common = Common {
+        config,
+        back_ends: &node.back_ends.load(),
+        policies: &node.router.policies(),
+        mqtt: &node.settings.load_full(),
+        addresses,
+    };
+    let door = |(name, rules): (String, Rules)| {
+        let door = Door {
+            name: Arc::from(name.as_str()),
+            transport: config
+                .listeners
+                .get(&name)
+                .map(|listener| listener.transport)
+                .unwrap_or_default(),
+            rules: ArcSwap::from_pointee(rules),
+            limits: Arc::clone(&node.limits),
+            connections: Arc::new(Tally::default()),
+        };
+        (name, Arc::new(door))
+    };
+    Ok(common
+        .all_rules()
+        .map_err(StartError::Problems)?
+        .into_iter()
+        .map(door)
+        .collect())
+}
+
+/// Does what is due in the router: expired sessions, delayed wills, expired retained messages.
+async fn keep_time(node: Arc<Node>) {
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+    loop {
+        let now = Instant::now();
+        let next = node.router.handle_timeout(now).map_or(LONGEST, |next| {
+            next.saturating_duration_since(now).min(LONGEST)
+        });
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            () = node.router.timers().earlier() => {}
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Files whose change must bite within a second: revocation lists, client CAs, users.
+
+use super::running::Running;
+use crate::net::{ServerTls, TlsConfig};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+const INTERVAL: Duration = Duration::from_millis(300);
+
+/// What tells that a file was written or replaced.
+type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// Looks until the runtime ends. A file that does not load leaves what is in force as it is, and is told (TRN-6).
+pub async fn watch(running: Running) {
+    let mut stamps = stamps(&running);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let (asked, known) = (running.clone(), stamps);
+        let looked = tokio::task::spawn_blocking(move || look(&asked, known)).await;
+        stamps = match looked {
+            Ok(stamps) => stamps,
+            Err(error) => {
+                tracing::error!(%error, "the watch over certificate and user files failed");
+                return;
+            }
+        };
+    }
+}
+
+fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> {
+    let now = stamps(running);
+    let mut changed = false;
+    for ((name, stamp), (_, old)) in now.iter().zip(&known) {
+        if stamp != old {
+            changed |= renew_tls(running, name);
+        }
+    }
+    let back_ends = running.node().back_ends.load_full();
+    if back_ends.have_changed() {
+        match back_ends.reload() {
+            Ok(()) => changed = true,
+            Err(problems) => problems
+                .iter()
+                .for_each(|problem| tracing::warn!(%problem, "the users file was not taken over")),
+        }
+    }
+    if changed {
+        running
+            .node()
+            .router
+            .registry()
+            .for_each(|handle| handle.outbox().rejudge());
+    }
+    now
+}
+
+/// Builds the listener's TLS anew: a new generation, whose tickets resume nothing of the old one (TRN-5).
+fn renew_tls(running: &Running, name: &str) -> bool {
+    let config = running.config();
+    let (Some(door), Some(listener)) = (running.doors().get(name), config.listeners.get(name))
+    else {
+        return false;
+    };
+    let Some(tls) = &listener.tls else {
+        return false;
+    };
+    match ServerTls::build(tls, &config.base, listener.transport) {
+        Ok(tls) => {
+            let rules = door.rules.load_full();
+            door.rules.store(Arc::new(rules.with_tls(tls)));
+            tracing::info!(
+                listener = name,
+                "certificates and revocation lists were read again"
+            );
+            true
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| tracing::error!(listener = name, %problem, "the old certificates and revocation lists stay in force"));
+            false
+        }
+    }
+}
+
+fn stamps(running: &Running) -> Vec<(String, Stamp)> {
+    let config = running.config();
+    config
+        .listeners
+        .iter()
+        .filter_map(|(name, listener)| {
+            Some((name.clone(), stamp(&config.base, listener.tls.as_ref()?)))
+        })
+        .collect()
+}
+
+fn stamp(base: &Path, tls: &TlsConfig) -> Stamp {
+    let files = [&tls.certificate, &tls.private_key]
+        .into_iter()
+        .chain(&tls.client_ca)
+        .chain(&tls.crl);
+    files
+        .map(|file| {
+            let path = base.join(file);
+            let stamp = std::fs::metadata(&path)
+                .ok()
+                .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
+            (path, stamp)
+        })
+        .collect()
+}

@@ -1,0 +1,26 @@
+//! `wardgate check`: everything that serving would need, judged without serving.
+
+use super::serve::refuse;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Check configuration, certificates, policies and users without serving
+///
+/// Prints every problem as file:line:column: message.
+///
+/// Example: wardgate check --config wardgate.yaml
+#[derive(clap::Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "wardgate.yaml")]
+    pub config: PathBuf,
+}
+
+pub fn run(arguments: &CheckArgs) -> ExitCode {
+    let problems = crate::config::check(&arguments.config, std::env::vars_os());
+    if problems.is_empty() {
+        println!("{}: no problems", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    refuse(&problems)
+}

@@ -1,0 +1,151 @@
+//! `wardgate serve`: the broker in the foreground, until a signal ends it.
+
+use super::notify::Supervisor;
+use crate::broker::{self, Running};
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::telemetry::logging;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Run the broker in the foreground
+///
+/// Prints one line `wardgate ready` on stderr once every listener accepts. SIGTERM and SIGINT stop it gracefully, SIGHUP reloads.
+///
+/// Example: wardgate serve --config wardgate.yaml
+#[derive(clap::Args)]
+pub struct ServeArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "wardgate.yaml")]
+    pub config: PathBuf,
+    /// Write {"listener-name": port, …} here once ready
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+}
+
+pub fn run(arguments: &ServeArgs) -> ExitCode {
+    match Config::load(&arguments.config, std::env::vars_os()) {
+        Ok(config) => serve(
+            config,
+            &arguments.config,
+            arguments.port_file.as_deref(),
+            |_| {},
+        ),
+        Err(problems) => refuse(&problems),
+    }
+}
+
+/// Serves until told to stop; `when_ready` runs once every listener accepts.
+pub fn serve(
+    config: Config,
+    file: &Path,
+    port_file: Option<&Path>,
+    when_ready: impl FnOnce(&Running),
+) -> ExitCode {
+    logging::init(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no threads to serve with: {error}")),
+    };
+    let code = runtime.block_on(async {
+        let grace = config.shutdown.grace.get();
+        let running = match broker::start(config).await {
+            Ok(running) => running,
+            Err(error) => return fail(&error.to_string()),
+        };
+        let supervisor = Supervisor::from_environment();
+        if let Err(error) = announce(&running, port_file) {
+            return fail(&format!("the port file cannot be written: {error}"));
+        }
+        supervisor.ready();
+        when_ready(&running);
+        eprintln!("wardgate ready{}", ports(&running));
+        let code = until_stopped(&running, file, &supervisor).await;
+        supervisor.stopping();
+        running.stop(grace).await;
+        code
+    });
+    // Tasks that still hold a client are not waited for: the grace is over.
+    runtime.shutdown_background();
+    code
+}
+
+fn ports(running: &Running) -> String {
+    running
+        .addresses()
+        .iter()
+        .map(|(name, address)| format!(" {name}={address}"))
+        .collect()
+}
+
+fn announce(running: &Running, port_file: Option<&Path>) -> std::io::Result<()> {
+    let Some(path) = port_file else { return Ok(()) };
+    let ports: BTreeMap<&str, u16> = running
+        .addresses()
+        .iter()
+        .map(|(name, address)| (name.as_str(), address.port()))
+        .collect();
+    let text = serde_json::to_string(&ports)?;
+    // Whole or not at all: whoever waits for the file may read it at once.
+    let unfinished = path.with_extension("part");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, path)
+}
+
+async fn until_stopped(running: &Running, file: &Path, supervisor: &Supervisor) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        return fail("no signal handlers");
+    };
+    loop {
+        tokio::select! {
+            () = received(&mut terminate) => return ExitCode::SUCCESS,
+            () = received(&mut interrupt) => return ExitCode::SUCCESS,
+            () = received(&mut hangup) => {
+                supervisor.reloading();
+                reload(running, file).await;
+                supervisor.ready();
+            }
+        }
+    }
+}
+
+fn received(signal: &mut Signal) -> impl Future<Output = ()> {
+    async { signal.recv().await.unwrap_or(()) }
+}
+
+/// All or nothing: a file that is wrong changes nothing and says where it is wrong.
+async fn reload(running: &Running, file: &Path) {
+    let result = match Config::load(file, std::env::vars_os()) {
+        Ok(config) => running.reload(config).await,
+        Err(problems) => Err(problems),
+    };
+    match result {
+        Ok(()) => tracing::info!("reloaded"),
+        Err(problems) => problems
+            .iter()
+            .for_each(|problem| tracing::error!(%problem, "not reloaded")),
+    }
+}
+
+pub(super) fn refuse(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    ExitCode::FAILURE
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("wardgate: {message}");
+    ExitCode::FAILURE
+}

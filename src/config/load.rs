@@ -1,0 +1,112 @@
+//! From a path and an environment to settings, or to everything that is wrong with them.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::document::{self, Node};
+use super::outside::Environment;
+use super::sections::Config;
+use super::{cross_checks, ranges, reader};
+use crate::problem::Problem;
+use crate::yaml;
+
+impl Config {
+    /// Reads the file, lays the environment over it, fills in secrets, and checks what can be checked without opening anything else.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let text = read_text(path).map_err(|problem| vec![problem])?;
+        Self::parse(path, &text, environment)
+    }
+
+    /// The same from a text. `path` is for messages and relative paths.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let environment = Environment::new(environment);
+        let mut root = document::parse(path, text)?;
+        let mut problems = environment.apply(&mut root);
+        problems.extend(environment.fill(&mut root, &base));
+        let mut config: Self = match reader::read(&root) {
+            Ok(config) => config,
+            Err(more) => {
+                problems.extend(more);
+                return Err(problems);
+            }
+        };
+        config.resolve(base, &root);
+        problems.extend(ranges::problems(&config.effective_json(), &root));
+        problems.extend(cross_checks::problems(&config, &root));
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The settings in force, with every default said and no secret: secret types cannot be serialised.
+    pub fn effective_json(&self) -> serde_json::Value {
+        // Our own types have text keys only, so that this cannot fail.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    pub fn audit_folder(&self) -> PathBuf {
+        let inside = || self.data_dir.join("audit");
+        self.audit.path.clone().unwrap_or_else(inside)
+    }
+
+    fn resolve(&mut self, base: PathBuf, root: &Node) {
+        self.data_dir = plain_join(&base, &self.data_dir);
+        let says_path = root
+            .get("store")
+            .is_some_and(|store| store.node.get("path").is_some());
+        self.store.path = if says_path {
+            plain_join(&base, &self.store.path)
+        } else {
+            self.data_dir.join("store")
+        };
+        let audit = self.audit.path.as_ref().map(|path| plain_join(&base, path));
+        self.audit.path = Some(audit.unwrap_or_else(|| self.data_dir.join("audit")));
+        self.base = base;
+    }
+}
+
+/// Joined, without a `./` in the middle.
+fn plain_join(base: &Path, path: &Path) -> PathBuf {
+    base.join(path.strip_prefix("./").unwrap_or(path))
+}
+
+/// A file that a person wrote, as far as such files go.
+pub(super) fn read_text(path: &Path) -> Result<String, Problem> {
+    let failed = |error: std::io::Error| Problem::whole(path, format!("cannot be read: {error}"));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    let limit = (yaml::MAX_BYTES as u64).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Problem {
+    let good = error.utf8_error().valid_up_to();
+    let before = error.as_bytes().get(..good).unwrap_or_default();
+    let line = before
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        .saturating_add(1);
+    let start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end.saturating_add(1));
+    let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default())
+        .chars()
+        .count()
+        .saturating_add(1);
+    Problem::new(path, line as u64, column as u64, "not UTF-8 text")
+}
