@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::template::{DnTemplate, FilterTemplate};
 use crate::secret::Secret;
 use crate::units::Period;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LdapConfig {
     /// `ldaps://HOST[:PORT]`, or `ldap://HOST[:PORT]` with StartTLS before anything else.
@@ -53,7 +53,7 @@ pub struct LdapConfig {
     pub namespace: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LdapMode {
     /// The name is put into a distinguished name and that is bound.
@@ -63,7 +63,7 @@ pub enum LdapMode {
 }
 
 /// `authentication.ldap.search`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
     pub base: String,
@@ -71,11 +71,12 @@ pub struct SearchConfig {
     /// Who searches; anonymous when absent.
     pub bind_dn: Option<String>,
     #[serde(deserialize_with = "secret")]
+    #[serde(skip_serializing)]
     pub bind_password: Option<Arc<Secret>>,
 }
 
 /// `authentication.ldap.groups`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupsConfig {
     pub base: String,

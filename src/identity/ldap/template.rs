@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer};
+use serde::{Serialize, Serializer};
 
 /// `uid={username},ou=people,dc=example,dc=org`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,30 @@ fn pieces(text: &str) -> Result<Vec<Piece>, InvalidTemplate> {
         pieces.push(Piece::Literal(rest.to_owned()));
     }
     Ok(pieces)
+}
+
+/// As it was written.
+fn written(pieces: &[Piece]) -> String {
+    pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Literal(text) => text.as_str(),
+            Piece::Username => "{username}",
+            Piece::Dn => "{dn}",
+        })
+        .collect()
+}
+
+impl Serialize for DnTemplate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&written(&self.0))
+    }
+}
+
+impl Serialize for FilterTemplate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&written(&self.0))
+    }
 }
 
 impl<'de> Deserialize<'de> for DnTemplate {
