@@ -9,10 +9,12 @@ use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::password::{PasswordSource, new_password};
 use crate::pki::{
     DeviceCa, DeviceNames, Issued, PkiError, Record, RevocationReason, ServerCa, SigningRequest,
     Validity, files,
 };
+use crate::secret::Secret;
 
 /// Issue, sign, renew and revoke device certificates.
 #[derive(Debug, Args)]
@@ -44,6 +46,11 @@ enum Command {
         names: Names,
         #[command(flatten)]
         output: Output,
+        /// Certificate and key in one PKCS #12 file too, under a password that is asked for
+        #[arg(long, value_name = "FILE")]
+        p12: Option<PathBuf>,
+        #[command(flatten)]
+        password: PasswordSource,
     },
     /// Sign a request; the key never leaves the device
     #[command(after_help = "Example:\n  wardgate ca sign pump-7.csr --name pump-7 --out certs")]
@@ -153,11 +160,24 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
             name,
             names,
             output,
+            p12,
+            password,
         } => {
             let names = device_names(name, names)?;
-            let issued =
-                DeviceCa::open(&folder)?.issue(&names, output.validity(now), "ca issue")?;
-            hand_over(&issued, &folder, output, false)
+            let ca = DeviceCa::open(&folder)?;
+            // Asked for before anything is issued.
+            let password = match p12 {
+                Some(_) => Some(
+                    new_password(password).map_err(|error| PkiError::Bundle(error.to_string()))?,
+                ),
+                None => None,
+            };
+            let issued = ca.issue(&names, output.validity(now), "ca issue")?;
+            hand_over(&issued, &folder, output, false)?;
+            if let (Some(path), Some(password)) = (p12, password) {
+                write_pkcs12(&issued, &ca, path, &password)?;
+            }
+            Ok(())
         }
         Command::Sign {
             request,
@@ -264,6 +284,23 @@ impl Output {
             now,
         }
     }
+}
+
+fn write_pkcs12(
+    issued: &Issued,
+    ca: &DeviceCa,
+    path: &Path,
+    password: &Secret,
+) -> Result<(), PkiError> {
+    let password = std::str::from_utf8(password.expose())
+        .map_err(|_| PkiError::Bundle("the password is not UTF-8".to_owned()))?;
+    let bundle = issued.pkcs12(ca.certificate_pem(), password)?;
+    files::create_new(path, &bundle, files::PRIVATE).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    say(&format!("wrote {}", path.display()));
+    Ok(())
 }
 
 /// Writes certificate, key and `ca.pem`: what the device needs to trust the server.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::password::{PasswordSource, new_password};
+use crate::identity::io::lock_users_file;
 use crate::identity::password_hash::{StoredHash, hash};
 use crate::identity::{Role, UserEntry, UsersDocument, check_username};
 use crate::pki::files;
@@ -103,6 +104,11 @@ pub fn run(args: &UserArgs) -> ExitCode {
 
 fn execute(args: &UserArgs) -> Result<(), UserError> {
     let file = &args.file;
+    // A running server may be about to write the file too.
+    let _lock = lock_users_file(file).map_err(|source| UserError::File {
+        path: file.clone(),
+        source,
+    })?;
     match &args.command {
         Command::Add {
             name,

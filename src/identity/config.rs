@@ -52,8 +52,15 @@ pub struct PasswordConfig {
     pub file: PathBuf,
     #[serde(default)]
     pub hashing: HashingConfig,
+    /// Whether a hash of another kind or cost is replaced in the file at the next good login.
+    #[serde(default = "yes")]
+    pub rehash: bool,
     #[serde(default)]
     pub namespace: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `authentication.password.hashing`: the bounds of the pool that checks passwords (IDN-12).

@@ -404,3 +404,29 @@ fn a_server_certificate_serves_and_never_logs_in() {
     );
     assert!(lab.ca.certificate_pem() != ca.certificate_pem());
 }
+
+#[test]
+fn a_pkcs_12_file_opens_with_its_password_alone() {
+    let lab = Lab::new();
+    let issued = lab.issue("pump-7");
+    let bundle = issued
+        .pkcs12(lab.ca.certificate_pem(), "p12-secret")
+        .unwrap();
+    let policy = p12_keystore::Pkcs12ImportPolicy::Strict;
+    let store = p12_keystore::KeyStore::from_pkcs12(&bundle, "p12-secret", policy).unwrap();
+    let (_, chain) = store.private_key_chain().unwrap();
+    assert_eq!(chain.certs().len(), 2);
+    assert_eq!(
+        chain.certs()[0].as_der(),
+        issued.certificate_der().unwrap().as_ref()
+    );
+    assert!(p12_keystore::KeyStore::from_pkcs12(&bundle, "other", policy).is_err());
+    let signed = Issued {
+        key_pem: None,
+        ..issued
+    };
+    assert!(matches!(
+        signed.pkcs12(lab.ca.certificate_pem(), "x"),
+        Err(PkiError::NoKey)
+    ));
+}

@@ -42,6 +42,10 @@ pub enum PkiError {
     AlreadyRevoked(String),
     #[error("{0:?} is revoked: issue a new certificate instead")]
     Revoked(String),
+    #[error("only a key that was made here can be put into a PKCS #12 file")]
+    NoKey,
+    #[error("the PKCS #12 file cannot be made: {0}")]
+    Bundle(String),
     #[error("no randomness from the operating system")]
     NoRandomness,
 }

@@ -14,11 +14,13 @@ mod authority;
 mod device_ca;
 mod device_name;
 mod error;
-pub mod files;
 mod ledger;
+mod pkcs12;
 mod request;
 mod revocation_list;
 mod server_ca;
+
+pub use crate::identity::io::files;
 
 pub use self::device_ca::{DeviceCa, Issued, Validity};
 pub use self::device_name::{DeviceNames, InvalidName};

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::directory::Directory;
 use super::hashing::{Hashing, HashingCounters};
 use super::key_source::KeySource;
@@ -20,6 +22,7 @@ pub struct BackEnds {
 pub(super) struct PasswordBackEnd {
     pub(super) users: Arc<UsersFile>,
     pub(super) hashing: Arc<Hashing>,
+    pub(super) rehashing: Arc<Semaphore>,
 }
 
 impl BackEnds {
@@ -121,5 +124,6 @@ fn open_password(section: &PasswordConfig, base: &Path) -> Result<PasswordBackEn
     Ok(PasswordBackEnd {
         users: Arc::new(UsersFile::open(path, hashing.memory_kib())?),
         hashing: Arc::new(hashing),
+        rehashing: Arc::new(Semaphore::new(1)),
     })
 }

@@ -130,6 +130,8 @@ fn authenticator(
                 namespace: namespace(method, section.namespace.as_deref()),
                 users: back_end.users.clone(),
                 hashing: back_end.hashing.clone(),
+                rehash: section.rehash,
+                rehashing: back_end.rehashing.clone(),
                 others_follow: place.directory_follows,
             }))
         }

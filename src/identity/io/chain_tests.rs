@@ -419,3 +419,33 @@ async fn a_token_names_its_user_and_never_falls_through_to_the_password() {
     }
     assert!(chain.identify(login("alice", "secret")).await.is_ok());
 }
+
+#[tokio::test]
+async fn an_old_hash_becomes_a_new_one_at_the_next_good_login() {
+    let old = bcrypt::hash("secret", 4).unwrap();
+    let folder = Folder::with_users(&format!(
+        "users: {{alice: {{hash: \"{old}\", groups: [staff]}}}}"
+    ));
+    let file = folder.0.join("users.yaml");
+    let back_ends = back_ends(&folder, PASSWORD);
+    let chain = chain("[password]", &back_ends).unwrap();
+    assert!(chain.identify(login("alice", "wrong")).await.is_err());
+    assert!(std::fs::read_to_string(&file).unwrap().contains(&old));
+    assert!(chain.identify(login("alice", "secret")).await.is_ok());
+    for _ in 0..200 {
+        if std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("$argon2id$")
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("$argon2id$") && text.contains("staff") && !text.contains(&old),
+        "{text}"
+    );
+    assert!(chain.identify(login("alice", "secret")).await.is_ok());
+    assert!(chain.identify(login("alice", "wrong")).await.is_err());
+}

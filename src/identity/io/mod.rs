@@ -8,18 +8,21 @@ mod client_tls;
 mod directory;
 mod fair_gate;
 mod fair_queue;
+pub mod files;
 mod hashing;
 mod https;
 mod jwt;
 mod key_source;
 mod ldap;
 mod password;
+mod rehash;
 mod users_file;
 mod watched;
 
 pub use self::back_ends::BackEnds;
 pub use self::chain::{Chain, ChainError};
 pub use self::hashing::HashingCounters;
+pub use self::rehash::lock as lock_users_file;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::hashing::{Hashing, HashingError};
+use super::rehash::rehash;
 use super::users_file::UsersFile;
 use super::{Authenticator, Verdict};
 use crate::identity::password_hash::PASSWORD_LENGTH_MAX;
@@ -15,6 +18,9 @@ pub(super) struct Password {
     pub(super) hashing: Arc<Hashing>,
     /// Another method of the listener may know the names that the file does not have.
     pub(super) others_follow: bool,
+    /// `authentication.password.rehash`.
+    pub(super) rehash: bool,
+    pub(super) rehashing: Arc<Semaphore>,
 }
 
 impl Authenticator for Password {
@@ -60,15 +66,42 @@ impl Password {
             None => Err(Rejection::UnknownUser(username.to_owned())),
             Some(_) if !verified => Err(Rejection::WrongPassword(username.to_owned())),
             Some(user) if user.disabled => Err(Rejection::DisabledUser(username.to_owned())),
-            Some(user) => Ok(Proof {
-                groups: user.groups.clone(),
-                ..Proof::new(
-                    Method::PASSWORD,
-                    self.namespace.clone(),
-                    Some(Arc::from(username)),
-                )
-            }),
+            Some(user) => {
+                if self.rehash && user.hash.is_outdated() {
+                    self.rehash(username, password);
+                }
+                Ok(Proof {
+                    groups: user.groups.clone(),
+                    ..Proof::new(
+                        Method::PASSWORD,
+                        self.namespace.clone(),
+                        Some(Arc::from(username)),
+                    )
+                })
+            }
         }
+    }
+
+    /// One at a time and beside the login; whoever finds it busy is rehashed another day.
+    fn rehash(&self, username: &str, password: &Arc<Secret>) {
+        let Ok(turn) = self.rehashing.clone().try_acquire_owned() else {
+            return;
+        };
+        let (users, username, password) =
+            (self.users.clone(), username.to_owned(), password.clone());
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            match rehash(users.path(), &username, &password) {
+                Ok(true) => match users.read_again() {
+                    Ok(read) => users.replace(read),
+                    Err(problems) => {
+                        tracing::warn!(problem = %problems.first().map_or_else(String::new, ToString::to_string), "the password file is not read again")
+                    }
+                },
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "an old password hash could not be replaced"),
+            }
+        });
     }
 }
 

@@ -51,6 +51,10 @@ impl UsersFile {
         self.seen.has_changed()
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn user(&self, name: &str) -> Option<User> {
         self.users.load().get(name).cloned()
     }
