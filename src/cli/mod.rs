@@ -4,6 +4,7 @@ mod bench;
 pub mod ca;
 mod check;
 mod client_arguments;
+pub mod ctl;
 mod notify;
 mod password;
 pub mod policy;
@@ -31,6 +32,7 @@ enum Command {
     Ca(ca::CaArgs),
     User(user::UserArgs),
     Policy(policy::PolicyArgs),
+    Ctl(Box<ctl::CtlArgs>),
     #[command(name = "pub")]
     Publish(Box<publish::Arguments>),
     #[command(name = "sub")]
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Ca(arguments) => ca::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Policy(arguments) => policy::run(arguments),
+        Command::Ctl(arguments) => ctl::run(*arguments),
         Command::Publish(arguments) => publish::run(*arguments),
         Command::Subscribe(arguments) => subscribe::run(*arguments),
         Command::Bench(arguments) => bench::run(*arguments),

@@ -1,0 +1,222 @@
+//! One request to a node's admin API, over HTTPS.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::client::io::{TlsFiles, TlsSetupError};
+
+/// The node, and what proves who asks.
+pub(super) struct Api {
+    pub(super) url: Uri,
+    pub(super) tls: TlsFiles,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("{0} is not the URL of an admin listener: write https://HOST:PORT")]
+    Url(Uri),
+    #[error("{}: {source}", file.display())]
+    Token {
+        file: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{}: not a token", .0.display())]
+    NotAToken(PathBuf),
+    #[error("{0}")]
+    Tls(#[from] TlsSetupError),
+    #[error("{authority} cannot be reached: {source}")]
+    Unreachable {
+        authority: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0} did not answer in time")]
+    Late(String),
+    #[error("the answer broke off: {0}")]
+    BrokeOff(String),
+    /// RFC 9457
+    #[error("{detail} (HTTP {status}){}", problems.iter().map(|problem| format!("\n{problem}")).collect::<String>())]
+    Refused {
+        status: u16,
+        detail: String,
+        problems: Vec<String>,
+    },
+}
+
+impl Api {
+    /// The answer's JSON; `Null` where there is none.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ApiError> {
+        let authority = self
+            .url
+            .authority()
+            .ok_or_else(|| ApiError::Url(self.url.clone()))?
+            .to_string();
+        let asked = timeout(PATIENCE, self.exchange(&authority, method, path, body)).await;
+        let bytes = asked.map_err(|_| ApiError::Late(authority))??;
+        match bytes.is_empty() {
+            true => Ok(Value::Null),
+            false => serde_json::from_slice(&bytes)
+                .map_err(|error| ApiError::BrokeOff(error.to_string())),
+        }
+    }
+
+    /// The answer as it is.
+    pub(super) async fn ask_text(&self, path: &str) -> Result<String, ApiError> {
+        let authority = self
+            .url
+            .authority()
+            .ok_or_else(|| ApiError::Url(self.url.clone()))?
+            .to_string();
+        let asked = timeout(PATIENCE, self.exchange(&authority, Method::GET, path, None)).await;
+        let bytes = asked.map_err(|_| ApiError::Late(authority))??;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn exchange(
+        &self,
+        authority: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Bytes, ApiError> {
+        let broke_off = |error: hyper::Error| ApiError::BrokeOff(error.to_string());
+        let stream = self.connect(authority).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broke_off)?;
+        let connection = tokio::spawn(connection);
+        let request = self.request(authority, method, path, body)?;
+        let answer = sender.send_request(request).await.map_err(broke_off)?;
+        let status = answer.status();
+        let bytes = bytes(answer.into_body()).await?;
+        connection.abort();
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let detail = value
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or("the node refused");
+        let problems = value
+            .get("problems")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        Err(ApiError::Refused {
+            status: status.as_u16(),
+            detail: detail.to_owned(),
+            problems: problems
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    async fn connect(
+        &self,
+        authority: &str,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ApiError> {
+        let wrong = || ApiError::Url(self.url.clone());
+        if self.url.scheme_str() != Some("https") {
+            return Err(wrong());
+        }
+        let host = self
+            .url
+            .host()
+            .ok_or_else(wrong)?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
+        let unreachable = |source| ApiError::Unreachable {
+            authority: authority.to_owned(),
+            source,
+        };
+        let stream = TcpStream::connect((host, self.url.port_u16().unwrap_or(18083)))
+            .await
+            .map_err(unreachable)?;
+        let tls = Arc::clone(&self.tls.build()?);
+        TlsConnector::from(tls)
+            .connect(name, stream)
+            .await
+            .map_err(unreachable)
+    }
+
+    fn request(
+        &self,
+        authority: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, ApiError> {
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        let mut request = Request::new(Full::new(Bytes::from(bytes)));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|_| ApiError::Url(self.url.clone()))?;
+        let headers = request.headers_mut();
+        headers.insert(
+            HOST,
+            HeaderValue::from_str(authority).map_err(|_| ApiError::Url(self.url.clone()))?,
+        );
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(file) = &self.token_file {
+            let token = std::fs::read_to_string(file).map_err(|source| ApiError::Token {
+                file: file.clone(),
+                source,
+            })?;
+            // `token new` prints a sentence whose last word is the token: what it wrote may be passed as it is.
+            let token = token.split_whitespace().last().unwrap_or_default();
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| ApiError::NotAToken(file.clone()))?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        Ok(request)
+    }
+}
+
+async fn bytes(body: impl Body<Data = Bytes, Error = hyper::Error>) -> Result<Bytes, ApiError> {
+    let collected = Limited::new(body, ANSWER_MAX).collect().await;
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| ApiError::BrokeOff(error.to_string()))
+}
+
+/// Percent-encodes whatever a client may have chosen as one segment or value. RFC 3986 section 2.1
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A thousand clients with their names at their longest.
+const ANSWER_MAX: usize = 256 * 1024 * 1024;
