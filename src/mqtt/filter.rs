@@ -2,8 +2,8 @@
 
 use super::{TopicFilter, TopicName};
 
-/// A filter means a set of topic names. All three questions walk both texts level by level once, without recursion or allocation; levels are compared byte by byte, empty
-/// ones included. [MQTT-4.7.3-4]
+/// A filter means a set of topic names. All three questions walk both texts once, without recursion or allocation; levels are compared byte by byte, empty ones included.
+/// [MQTT-4.7.3-4]
 impl TopicFilter {
     /// Whether the name is in this filter's set.
     pub fn matches(&self, name: &TopicName) -> bool {
@@ -11,18 +11,23 @@ impl TopicFilter {
         if name.is_reserved() && self.begins_with_wildcard() {
             return false;
         }
-        let mut levels = name.levels();
-        for pattern in self.levels() {
-            // `#` also stands for no level at all: `a/#` matches `a`. MQTT 5.0 section 4.7.1.2
-            if pattern == "#" {
-                return true;
-            }
-            match levels.next() {
-                Some(level) if pattern == "+" || pattern == level => {}
+        let mut rest = name.as_str().as_bytes();
+        let mut pattern = self.as_str().bytes();
+        // A valid filter's wildcards fill their level, so bytes can be walked without looking for levels first.
+        while let Some(byte) = pattern.next() {
+            match (byte, rest.split_first()) {
+                (b'#', _) => return true,
+                (b'+', _) => {
+                    let level = rest.iter().position(|byte| *byte == b'/');
+                    rest = level.and_then(|end| rest.get(end..)).unwrap_or_default();
+                }
+                (_, Some((first, others))) if *first == byte => rest = others,
+                // `#` also stands for no level at all: `a/#` matches `a`. MQTT 5.0 section 4.7.1.2
+                (b'/', None) => return pattern.next() == Some(b'#'),
                 _ => return false,
             }
         }
-        levels.next().is_none()
+        rest.is_empty()
     }
 
     /// Whether every name that `other` matches is matched by this filter too.

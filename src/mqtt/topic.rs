@@ -1,6 +1,7 @@
 //! Topic names and topic filters: types that exist only when valid. MQTT 5.0 section 4.7
 
 use super::text::{InvalidText, Text};
+use bytes::Bytes;
 use std::fmt;
 
 /// How deep and how long a topic may be (`mqtt.max_topic_levels`, `mqtt.max_topic_length`).
@@ -61,10 +62,21 @@ pub struct Subscription {
 impl TopicName {
     pub fn new(text: Text, limits: TopicLimits) -> Result<Self, InvalidTopic> {
         check(&text, limits)?;
-        if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+        if holds_wildcard(&text) {
             return Err(InvalidTopic::Wildcard);
         }
         Ok(Self(text))
+    }
+
+    /// The same from bytes: what most topics are made of is told in one look, everything else is judged the long way.
+    pub(super) fn from_bytes(bytes: Bytes, limits: TopicLimits) -> Result<Self, InvalidTopic> {
+        let is_plain = bytes.iter().fold(!bytes.is_empty(), |all, byte| {
+            all & (0x20..0x7f).contains(byte) & !matches!(byte, b'+' | b'#')
+        });
+        if is_plain && bytes.len() < limits.levels && bytes.len() <= limits.length {
+            return Ok(Self(Text::printable_ascii(bytes)?));
+        }
+        Self::new(Text::new(bytes)?, limits)
     }
 
     pub fn as_str(&self) -> &str {
@@ -112,7 +124,7 @@ impl TopicFilter {
     }
 
     pub fn has_wildcard(&self) -> bool {
-        self.0.bytes().any(|byte| matches!(byte, b'+' | b'#'))
+        holds_wildcard(&self.0)
     }
 }
 
@@ -162,10 +174,19 @@ fn check(text: &Text, limits: TopicLimits) -> Result<(), InvalidTopic> {
     if text.len() > limits.length {
         return Err(InvalidTopic::TooLong(limits.length));
     }
-    if text.bytes().filter(|byte| *byte == b'/').count() >= limits.levels {
+    // Fewer bytes than levels cannot be too deep: short topics are not counted.
+    if text.len() >= limits.levels
+        && text.bytes().filter(|byte| *byte == b'/').count() >= limits.levels
+    {
         return Err(InvalidTopic::TooDeep(limits.levels));
     }
     Ok(())
+}
+
+/// Without a branch for each byte, so that many are looked at together.
+fn holds_wildcard(text: &str) -> bool {
+    text.bytes()
+        .fold(false, |any, byte| any | matches!(byte, b'+' | b'#'))
 }
 
 macro_rules! reads_as_str {

@@ -3,9 +3,10 @@
 use super::properties::Properties;
 use super::{DecodeLimits, input};
 use crate::mqtt::{
-    DecodeError, PacketType, ProtocolVersion, Publish, PublishProperties, QoS, TopicName, property,
+    DecodeError, InvalidTopic, PacketType, ProtocolVersion, Publish, PublishProperties, QoS,
+    TopicName, property,
 };
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 pub(super) fn publish(
     flags: u8,
@@ -14,12 +15,12 @@ pub(super) fn publish(
     limits: &DecodeLimits,
 ) -> Result<Publish, DecodeError> {
     let qos = QoS::from_bits((flags >> 1) & 0b11).ok_or(DecodeError::QoS3)?;
-    let topic = input::text(&mut input, "topic name")?;
+    let topic = input::binary_data(&mut input, "topic name")?;
     // Only version 5 has aliases that stand for an empty topic name. [MQTT-4.7.3-1]
     let topic = if topic.is_empty() && version.is_v5() {
         None
     } else {
-        Some(TopicName::new(topic, limits.topic).map_err(DecodeError::TopicName)?)
+        Some(topic_name(topic, limits)?)
     };
     let packet_identifier = match qos {
         QoS::AtMostOnce => None,
@@ -45,6 +46,22 @@ pub(super) fn publish(
         packet_identifier,
         properties,
         payload: input,
+    })
+}
+
+/// Text that is none is malformed, a text that is no topic name is an invalid one. [MQTT-1.5.4-1] [MQTT-3.3.2-2]
+pub(super) fn topic_name(bytes: Bytes, limits: &DecodeLimits) -> Result<TopicName, DecodeError> {
+    TopicName::from_bytes(bytes, limits.topic).map_err(|error| match error {
+        InvalidTopic::Text(cause) => DecodeError::Text {
+            field: "topic name",
+            cause,
+        },
+        InvalidTopic::Empty
+        | InvalidTopic::TooLong(_)
+        | InvalidTopic::TooDeep(_)
+        | InvalidTopic::Wildcard
+        | InvalidTopic::MisplacedWildcard
+        | InvalidTopic::Share => DecodeError::TopicName(error),
     })
 }
 
@@ -84,6 +101,10 @@ fn publish_properties(
     input: &mut Bytes,
     limits: &DecodeLimits,
 ) -> Result<Option<Box<PublishProperties>>, DecodeError> {
+    if input.first() == Some(&0) {
+        input.advance(1);
+        return Ok(None);
+    }
     let mut section = Properties::of(PacketType::Publish, input, limits)?;
     let mut properties: Option<Box<PublishProperties>> = None;
     while let Some(identifier) = section.next()? {
