@@ -25,7 +25,7 @@ pub fn check(bytes: &[u8]) {
                 let scheme = if secure { "https://" } else { "http://" };
                 assert!(origin == LISTED || origin.starts_with(scheme), "{origin}");
             }
-            None => assert!(request.cookie().is_none(), "a cookie without a page"),
+            None => assert!(request.cookie.is_none(), "a cookie without a page"),
         }
     }
 }
