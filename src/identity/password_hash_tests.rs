@@ -1,7 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 
-/// mosquitto_passwd 2.0: `secret`.
 const MOSQUITTO_7: &str = "$7$101$WtsD1TN4AEcR7X9L$";
 
 fn pbkdf2_string(password: &[u8]) -> String {
@@ -143,4 +142,18 @@ fn idn_12_the_placeholder_costs_what_a_new_hash_costs() {
     let stored = StoredHash::parse(&hash(b"secret", &[7; 16]).unwrap()).unwrap();
     assert_eq!(placeholder().unwrap().cost(), stored.cost());
     assert!(!placeholder().unwrap().verify(b""));
+}
+
+/// As mosquitto_passwd 2.0 wrote them for `geheim`.
+#[test]
+fn hashes_of_mosquitto_are_verified() {
+    let rows = [
+        "$7$101$P5S7RJVeTK2O0FhT$Y5sBSZmAAuk14j0zlk0freafdMPi2+Wx5NZYuk8mwatEg3abh/2IROHmm0cWAW5xGgmBHUm/5BsT+Ib0CWZelw==",
+        "$6$Xjr7sJqk/IKZTEeC$G6kx8EE1qQ6mf3FTJ0tMzAU3HfLDkE2ZA+q+erb78RDWb6yFILJUN9I6oV+uY3nED+8LaW2p8yjwmztFobZt8g==",
+    ];
+    for row in rows {
+        let stored = StoredHash::parse(row).unwrap();
+        assert!(stored.verify(b"geheim"), "{row}");
+        assert!(!stored.verify(b"Geheim"), "{row}");
+    }
 }
