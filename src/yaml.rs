@@ -26,6 +26,8 @@ pub fn read<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Problem> 
         strict_booleans: true,
         no_schema: true,
         reject_unsupported_tags: true,
+        // A text is what stands there.
+        ignore_binary_tag_for_string: true,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| problem(file, &error))

@@ -265,6 +265,9 @@ impl Builder {
         if text.value.is_empty() {
             self.problem(at, "an empty value matches nobody");
         }
+        if text.value.contains(char::is_control) {
+            self.problem(at, "a control character matches nobody");
+        }
         if text.value.contains("${") {
             self.problem(at, "placeholders stand in topics, not in who");
         }

@@ -151,6 +151,11 @@ impl Compiled {
         found
     }
 
+    #[cfg(test)]
+    pub(super) fn shares_rules_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.applicable, &other.applicable)
+    }
+
     pub(super) fn judge(&self) -> Judge<'_> {
         Judge {
             policies: &self.policies,

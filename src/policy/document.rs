@@ -11,9 +11,9 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     pub(super) version: Spanned<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) policies: Vec<Spanned<PolicyDocument>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) tests: Vec<Spanned<AssertionDocument>>,
 }
 
@@ -21,14 +21,14 @@ pub(super) struct Document {
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyDocument {
     pub(super) id: Spanned<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) description: Option<String>,
     pub(super) who: Spanned<WhoDocument>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) allow: Vec<Spanned<StatementDocument>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) deny: Vec<Spanned<StatementDocument>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) limits: Option<LimitsDocument>,
     #[serde(default)]
     pub(super) on_deny: OnDeny,
@@ -49,7 +49,7 @@ pub(super) struct LimitsDocument {
 pub struct MessageRate {
     pub rate: Rate,
     /// As many as `rate` names, unless it says otherwise.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub burst: Option<std::num::NonZeroU32>,
 }
 
@@ -72,15 +72,15 @@ pub(super) enum Mode {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatementDocument {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) publish: Option<Texts>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) subscribe: Option<Texts>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) qos: Option<Vec<Spanned<u8>>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) retain: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) share: Option<Texts>,
 }
 
@@ -89,9 +89,9 @@ pub(super) struct StatementDocument {
 #[serde(deny_unknown_fields)]
 pub(super) struct AssertionDocument {
     pub(super) given: GivenDocument,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) allow: Vec<Spanned<AttemptDocument>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub(super) deny: Vec<Spanned<AttemptDocument>>,
 }
 
@@ -99,16 +99,23 @@ pub(super) struct AssertionDocument {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GivenDocument {
+    #[serde(default, deserialize_with = "given")]
     pub(super) username: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) client_id: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) ip: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) auth: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) namespace: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) listener: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) protocol: Option<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) group: Option<Texts>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) cert: Option<CertificateDocument>,
     #[serde(default)]
     pub(super) claim: BTreeMap<String, Texts>,
@@ -117,15 +124,25 @@ pub(super) struct GivenDocument {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CertificateDocument {
+    #[serde(default, deserialize_with = "given")]
     pub(super) common_name: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) organizational_unit: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) organization: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) san_dns: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) san_uri: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) san_email: Option<Texts>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) subject_dn: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) issuer: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) serial: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) fingerprint: Option<String>,
 }
 
@@ -133,11 +150,11 @@ pub(super) struct CertificateDocument {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttemptDocument {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) publish: Option<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) subscribe: Option<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) qos: Option<Spanned<u8>>,
     #[serde(default)]
     pub(super) retain: bool,
@@ -156,6 +173,36 @@ pub(super) enum WhoValue {
     Flag(bool),
     Not(WhoDocument),
     Texts(Texts),
+}
+
+/// A key that stands there has a value: one that was left empty must not read as one that was left out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A list, and not nothing: an empty `deny:` must not read as if nothing were to be denied.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_any(Items(std::marker::PhantomData))
 }
 
 impl Texts {
