@@ -92,8 +92,6 @@ pub struct ClientSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<Arc<str>>,
     pub protocol: &'static str,
-    /// `3.1`, `3.1.1` or `5.0`.
-    pub version: &'static str,
     pub connected: bool,
     pub subscriptions: usize,
     pub queued_messages: u64,

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Ending};
 use super::worker::{Worker, count};
+use crate::admin;
 use crate::admission::{client, policy_limit};
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::Charge;
@@ -176,6 +177,17 @@ impl Connection {
             ..self.event()
         });
         self.node.metrics.refused(Kind::Publish);
+        self.node.denials.record(admin::Denial {
+            at: SystemTime::now(),
+            decision,
+            subject: Arc::clone(self.rights.subject()),
+            action: "publish",
+            topic: topic.as_str().to_owned(),
+            qos: qos.bits(),
+            retain,
+            rule: denial.rule().map(|rule| rule.to_string()),
+            reason: denial.to_string(),
+        });
         if denial.disconnects() {
             return Err(Ending::Misbehaved(ProtocolError::Denied));
         }
@@ -301,6 +313,19 @@ impl Connection {
         rule: Option<String>,
     ) {
         let decision = (outcome == Outcome::Refused).then(|| self.node.decision());
+        if let Some(decision) = decision {
+            self.node.denials.record(admin::Denial {
+                at: SystemTime::now(),
+                decision,
+                subject: Arc::clone(self.rights.subject()),
+                action: "subscribe",
+                topic: subscription.to_string(),
+                qos: qos.bits(),
+                retain: false,
+                rule: rule.clone(),
+                reason: reason.clone(),
+            });
+        }
         self.node.record(Event {
             kind: Kind::Subscribe,
             outcome,

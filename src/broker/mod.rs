@@ -2,10 +2,13 @@
 
 mod actions;
 mod arrival;
+mod bans;
 mod connection;
+mod desk;
 mod doors;
 mod gatekeeper;
 mod node;
+mod office;
 mod running;
 mod start;
 mod sys;

@@ -1,5 +1,6 @@
 //! What every connection of this process shares.
 
+use crate::admin::Denials;
 use crate::admission::{Refused, lockout_reason};
 use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
 use crate::identity::io::BackEnds;
@@ -18,6 +19,8 @@ pub struct Node {
     pub back_ends: ArcSwap<BackEnds>,
     pub audit: Arc<AuditLog>,
     pub metrics: Arc<Metrics>,
+    /// The last refusals of policies, for those who ask why.
+    pub denials: Denials,
 }
 
 impl Node {

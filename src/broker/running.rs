@@ -12,6 +12,7 @@ use crate::router::End;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ pub struct Running(Arc<Inner>);
 struct Inner {
     node: Arc<Node>,
     config: Mutex<Arc<Config>>,
+    /// Where it was read from.
+    file: PathBuf,
     doors: BTreeMap<String, Arc<Door>>,
     addresses: BTreeMap<String, SocketAddr>,
     stop: watch::Sender<bool>,
@@ -35,7 +38,7 @@ struct Inner {
 impl Running {
     pub(super) fn new(
         node: Arc<Node>,
-        config: Config,
+        (config, file): (Config, &Path),
         doors: BTreeMap<String, Arc<Door>>,
         addresses: BTreeMap<String, SocketAddr>,
         stop: watch::Sender<bool>,
@@ -45,6 +48,7 @@ impl Running {
         Self(Arc::new(Inner {
             node,
             config,
+            file: file.to_path_buf(),
             doors,
             addresses,
             stop,
@@ -97,6 +101,12 @@ impl Running {
             Err(_) => node.metrics.reloads_failed.add(1),
         }
         result
+    }
+
+    /// Reads the file again and puts it in force.
+    pub async fn reload_file(&self) -> Result<(), Vec<Problem>> {
+        let config = Config::load(&self.0.file, std::env::vars_os())?;
+        self.reload(config).await
     }
 
     fn try_reload(&self, config: Config) -> Result<(), Vec<Problem>> {

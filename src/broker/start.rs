@@ -1,11 +1,14 @@
 //! From a configuration to a broker that serves, all or nothing.
 
+use super::bans;
 use super::doors::Common;
 use super::gatekeeper;
 use super::node::Node;
+use super::office::Office;
 use super::running::Running;
 use super::sys;
 use super::watch as file_watch;
+use crate::admin::Denials;
 use crate::admission::{Door, Rules};
 use crate::config::Config;
 use crate::identity::io::BackEnds;
@@ -19,6 +22,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -47,7 +51,7 @@ fn join(problems: &[Problem]) -> String {
 }
 
 /// Starts everything that the configuration names. Returns when every listener accepts.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     let node = Arc::new(node(&config)?);
     let descriptors = Descriptors::of_process();
     let mut bound = Vec::new();
@@ -61,10 +65,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let address = socket.local_addr().map_err(bind_error)?;
         bound.push((name.clone(), socket, address));
     }
-    let addresses: BTreeMap<String, SocketAddr> = bound
+    let office = Office::prepare(&config)?;
+    let mut addresses: BTreeMap<String, SocketAddr> = bound
         .iter()
         .map(|(name, _, address)| (name.clone(), *address))
         .collect();
+    if let Some(office) = &office {
+        addresses.insert("admin".into(), office.address);
+    }
     let doors = doors(&config, &node, &addresses)?;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Vec::new();
@@ -85,7 +93,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             config.mqtt.sys_interval.get(),
         ));
     }
-    let running = Running::new(node, config, doors, addresses, stop, tasks);
+    tokio::spawn(bans::keep(Arc::clone(&node), bans::file(&config.data_dir)));
+    let running = Running::new(node, (config, file), doors, addresses, stop, tasks);
+    if let Some(office) = office {
+        office.open(&running);
+    }
     tokio::spawn(file_watch::watch(running.clone()));
     Ok(running)
 }
@@ -102,6 +114,8 @@ fn node(config: &Config) -> Result<Node, StartError> {
         rand::random(),
         Instant::now(),
     ));
+    bans::restore(&limits, &bans::file(&config.data_dir))
+        .map_err(|problem| StartError::Problems(vec![problem]))?;
     let router = Router::new(
         policies,
         config.mqtt.clone(),
@@ -115,6 +129,7 @@ fn node(config: &Config) -> Result<Node, StartError> {
         back_ends: ArcSwap::new(back_ends),
         audit: Arc::new(audit),
         metrics,
+        denials: Denials::default(),
     })
 }
 

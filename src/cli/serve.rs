@@ -55,7 +55,7 @@ pub fn serve(
     };
     let code = runtime.block_on(async {
         let grace = config.shutdown.grace.get();
-        let running = match broker::start(config).await {
+        let running = match broker::start(config, file).await {
             Ok(running) => running,
             Err(error) => return fail(&error.to_string()),
         };

@@ -190,7 +190,6 @@ fn summary(client_id: &str) -> ClientSummary {
         ip: Some(IpAddr::from([192, 0, 2, 7])),
         listener: Some("mqtts".into()),
         protocol: "mqtt",
-        version: "5.0",
         connected: true,
         subscriptions: 1,
         queued_messages: 0,

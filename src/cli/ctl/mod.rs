@@ -295,7 +295,6 @@ impl Command {
                     "username",
                     "auth",
                     "ip",
-                    "version",
                     "connected",
                     "queued_messages",
                 ],

@@ -1,0 +1,112 @@
+//! The admin listener: opened with the others, its certificates watched like theirs.
+
+use super::desk::Desk;
+use super::running::Running;
+use super::start::StartError;
+use crate::admin::{AdminConfig, Lifetimes, Server, Sessions, Tokens};
+use crate::config::Config;
+use crate::net::{ServerTls, Transport, listener};
+use arc_swap::ArcSwap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+
+/// Bound, but not yet open: nothing of it can fail any more.
+pub(super) struct Office {
+    config: AdminConfig,
+    tls: ServerTls,
+    api: TcpListener,
+    metrics: Option<TcpListener>,
+    pub(super) address: SocketAddr,
+}
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+impl Office {
+    /// `None`: the configuration has no `admin`.
+    pub(super) fn prepare(config: &Config) -> Result<Option<Self>, StartError> {
+        let Some(admin) = &config.admin else {
+            return Ok(None);
+        };
+        let tls = build(admin, &config.base)?;
+        let (api, address) = bound("admin", admin.bind)?;
+        let metrics = admin
+            .metrics_bind
+            .map(|address| bound("admin.metrics", address))
+            .transpose()?;
+        Ok(Some(Self {
+            config: admin.clone(),
+            tls,
+            api,
+            metrics: metrics.map(|(socket, _)| socket),
+            address,
+        }))
+    }
+
+    pub(super) fn open(self, running: &Running) {
+        let tls = Arc::new(ArcSwap::from_pointee(self.tls));
+        let desk = Arc::new(Desk {
+            running: running.clone(),
+            authenticate: self.config.authenticate.clone(),
+        });
+        let tokens = Tokens::in_folder(&running.config().data_dir);
+        let sessions = Arc::new(Sessions::new(Lifetimes::default()));
+        let server = Server::new(
+            desk,
+            self.config.clone(),
+            tokens,
+            sessions,
+            Arc::clone(&tls),
+        );
+        tokio::spawn(server.clone().serve(self.api));
+        if let Some(metrics) = self.metrics {
+            tokio::spawn(server.serve_metrics(metrics));
+        }
+        tokio::spawn(watch(self.config, running.config().base.clone(), tls));
+    }
+}
+
+fn build(config: &AdminConfig, base: &Path) -> Result<ServerTls, StartError> {
+    // Browsers and curl speak HTTP here, as on a WebSocket listener.
+    ServerTls::build(&config.tls, base, Transport::Websocket).map_err(StartError::Problems)
+}
+
+fn bound(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let socket = listener::bind(address)
+        .and_then(|socket| socket.local_addr().map(|address| (socket, address)));
+    socket.map_err(|source: io::Error| StartError::Bind {
+        name: name.into(),
+        address,
+        source,
+    })
+}
+
+/// Takes over new certificates and revocation lists within a second; what cannot be read leaves the old ones in force.
+async fn watch(config: AdminConfig, base: PathBuf, tls: Arc<ArcSwap<ServerTls>>) {
+    let mut known = stamps(&config, &base);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let now = stamps(&config, &base);
+        if now == known {
+            continue;
+        }
+        known = now;
+        match build(&config, &base) {
+            Ok(built) => tls.store(Arc::new(built)),
+            Err(error) => {
+                tracing::error!(%error, "the admin listener keeps its old certificates and revocation lists")
+            }
+        }
+    }
+}
+
+fn stamps(config: &AdminConfig, base: &Path) -> Vec<Option<(SystemTime, u64)>> {
+    let stamp = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    config.tls.files(base).iter().map(stamp).collect()
+}
