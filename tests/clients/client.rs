@@ -139,7 +139,7 @@ impl Kind {
         let (program, script, installed): (PathBuf, _, _) = match self {
             Self::Paho => (
                 tests.join(".venv/bin/python"),
-                "clients/paho.py",
+                "clients/paho_client.py",
                 tests.join(".venv/bin/python"),
             ),
             Self::MqttJs => (

@@ -1,6 +1,7 @@
 """One client on paho-mqtt, driven by lines of JSON: commands on standard input, events on standard output."""
 
 import json
+import os
 import ssl
 import sys
 import threading
@@ -77,5 +78,4 @@ for line in sys.stdin:
     elif command["do"] == "disconnect":
         client.disconnect()
     elif command["do"] == "vanish":
-        client._sock_close()
-        sys.exit(0)
+        os._exit(0)
