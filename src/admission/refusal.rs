@@ -93,6 +93,18 @@ impl Cause {
         }
     }
 
+    /// MQTT 3 has no word for a CONNECT that cannot be read: there is nothing but the end. [MQTT3-3.1.4-1]
+    fn connack(&self, version: ProtocolVersion) -> Option<ConnAck> {
+        if let Self::FirstPacket(error) = self {
+            return error.connack(version);
+        }
+        Some(ConnAck {
+            session_present: false, // [MQTT-3.2.2-6]
+            reason_code: self.reason_code(),
+            properties: ConnAckProperties::default(),
+        })
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Limit(_) => Kind::Limit,
@@ -152,14 +164,10 @@ impl Refused {
             return;
         };
         if let Some(version) = self.version {
-            let reason_code = self.cause.reason_code();
-            let connack = ConnAck {
-                session_present: false,
-                reason_code,
-                properties: ConnAckProperties::default(),
-            }; // [MQTT-3.2.2-6]
             let mut bytes = BytesMut::new();
-            encode(&Packet::ConnAck(Box::new(connack)), version, &mut bytes);
+            if let Some(connack) = self.cause.connack(version) {
+                encode(&Packet::ConnAck(Box::new(connack)), version, &mut bytes);
+            }
             let write = async {
                 stream.write_all(&bytes).await?;
                 stream.flush().await

@@ -187,17 +187,20 @@ impl Connection {
             if taken.rejudge {
                 self.rejudge()?;
             }
-            self.send_all(worker, now);
+            let all_sent = self.send_all(worker, now);
             if let Some(end) = taken.end {
                 return Err(Ending::Asked(end));
             }
-            if !taken.more || self.output.len() >= WRITE_BATCH {
+            // What was dropped left its room in the window to others that wait.
+            if (!taken.more && all_sent) || self.output.len() >= WRITE_BATCH {
                 return Ok(self.output.len() > before);
             }
         }
     }
 
-    fn send_all(&mut self, worker: &mut Worker, now: Instant) {
+    /// Whether nothing was dropped on the way.
+    fn send_all(&mut self, worker: &mut Worker, now: Instant) -> bool {
+        let mut all_sent = true;
         let Worker {
             deliveries, tally, ..
         } = worker;
@@ -205,10 +208,17 @@ impl Connection {
             let qos = delivery.qos;
             match self.session.deliver(delivery, now, &mut self.output) {
                 Sent::Yes => count(&mut tally.publish_sent, qos),
-                Sent::Expired => self.node.counters().expired_messages.add(1),
-                Sent::TooLarge => self.node.counters().dropped.add(1),
+                Sent::Expired => {
+                    all_sent = false;
+                    self.node.counters().expired_messages.add(1);
+                }
+                Sent::TooLarge => {
+                    all_sent = false;
+                    self.node.counters().dropped.add(1);
+                }
             }
         }
+        all_sent
     }
 
     /// Retained messages for new subscriptions, as far as output and window have room.

@@ -216,8 +216,13 @@ impl Content {
     pub fn from_session(
         publisher: SessionId,
         payload: bytes::Bytes,
-        properties: Option<Box<crate::mqtt::PublishProperties>>,
+        mut properties: Option<Box<crate::mqtt::PublishProperties>>,
     ) -> Self {
+        if let Some(properties) = &mut properties {
+            properties
+                .user_properties
+                .retain(|(name, _)| !name.as_str().starts_with(RESERVED));
+        }
         Self {
             payload,
             properties,
@@ -225,6 +230,9 @@ impl Content {
         }
     }
 }
+
+/// User properties of this beginning are the broker's to write: nobody can forge what it says about a message (RTE-2).
+const RESERVED: &str = "wardgate-";
 
 pub(super) fn share_name(subscription: Option<&Subscription>) -> Option<&str> {
     subscription

@@ -117,13 +117,13 @@ impl Inflight {
             .collect()
     }
 
-    /// What a session that ends for good leaves behind.
+    /// What a session that ends for good leaves to others. A QoS 2 message that was sent is nobody else's. [MQTT-4.8.2-5]
     pub fn into_deliveries(self) -> impl Iterator<Item = Delivery> {
         let mut slots: Vec<Slot> = self.slots.into_iter().flatten().collect();
         slots.sort_unstable_by_key(|slot| slot.order);
         slots.into_iter().filter_map(|slot| match slot.state {
-            Outgoing::PubAck(delivery) | Outgoing::PubRec(delivery) => Some(delivery),
-            Outgoing::PubComp(_) => None,
+            Outgoing::PubAck(delivery) => Some(delivery),
+            Outgoing::PubRec(_) | Outgoing::PubComp(_) => None,
         })
     }
 

@@ -130,8 +130,10 @@ fn ses_04_one_of_many_has_the_name() {
                     let mut wire = super::Wire::dial(address, &super::support::Transport::Tcp);
                     wire.send("10 .. s'MQTT' 05 00 0000 <11 000000ff> s'contested'");
                     wire.send("82 .. 0001 <> s't' 01");
-                    let connack = wire.receive().expect("an answer");
-                    assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+                    // Nothing: the next one was quicker than the answer.
+                    if let Some(connack) = wire.receive() {
+                        assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+                    }
                     last = Some(wire);
                 }
                 last.unwrap()
