@@ -1,14 +1,18 @@
 //! The commands, one file each. Contract section 1.
 
+mod audit;
 mod bench;
 pub mod ca;
 mod check;
 mod client_arguments;
 pub mod ctl;
+mod first_run;
+mod init;
 mod notify;
 mod password;
 pub mod policy;
 mod publish;
+mod quickstart;
 mod serve;
 mod subscribe;
 pub mod user;
@@ -27,8 +31,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Quickstart(quickstart::QuickstartArgs),
+    Init(init::InitArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Audit(audit::AuditArgs),
     Ca(ca::CaArgs),
     User(user::UserArgs),
     Policy(policy::PolicyArgs),
@@ -49,8 +56,11 @@ enum Command {
 /// Done: 0. Refused or failed: 1. Wrong usage: 2, which is clap's own.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Policy(arguments) => policy::run(arguments),
