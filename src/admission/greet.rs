@@ -9,7 +9,7 @@ use crate::identity::PresentedCertificate;
 use crate::mqtt::{
     Connect, Packet, ProtocolVersion, answering_version, decode, first_frame_length,
 };
-use crate::net::{PeerTls, Stream, UpgradeRequest};
+use crate::net::{PeerTls, Stream};
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ pub struct Greeted {
     pub(super) ip: IpAddr,
     pub(super) certificate: Option<Arc<PresentedCertificate>>,
     pub(super) peer_tls: Option<Box<PeerTls>>,
-    pub(super) upgrade: Option<UpgradeRequest>,
     pub(super) places: Places,
     pub(super) connect: Box<Connect>,
     /// The client has no identifier: it gets one of ours once its name is known. [MQTT-3.1.3-6]
@@ -111,7 +110,6 @@ impl Secured {
             ip: self.ip,
             certificate,
             peer_tls: self.peer_tls,
-            upgrade: self.upgrade,
             places: self.places,
             connect,
             assigned,

@@ -5,7 +5,7 @@ use super::refusal::Refused;
 use super::screen::{Places, Screened};
 use crate::identity::PresentedCertificate;
 use crate::net::websocket::{self, OwnOrigin, WebSocketStream};
-use crate::net::{PeerTls, Stream, TlsError, Transport, UpgradeRequest};
+use crate::net::{PeerTls, Stream, TlsError, Transport};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +17,6 @@ pub struct Secured {
     pub(super) stream: Stream,
     pub(super) ip: IpAddr,
     pub(super) peer_tls: Option<Box<PeerTls>>,
-    pub(super) upgrade: Option<UpgradeRequest>,
     pub(super) places: Places,
 }
 
@@ -32,20 +31,20 @@ impl Screened {
         } = self;
         let refused = |error: TlsError| Refused::stranger(error, &door, ip);
         let is_websocket = door.transport == Transport::Websocket;
-        let (mut stream, peer_tls, upgrade) = match (&rules.tls, is_websocket) {
-            (None, false) => (Stream::from(stream), None, None),
+        let (mut stream, peer_tls) = match (&rules.tls, is_websocket) {
+            (None, false) => (Stream::from(stream), None),
             (Some(tls), false) => {
                 let (stream, peer) = tls.accept(stream).await.map_err(refused)?;
-                (Stream::from(stream), Some(peer), None)
+                (Stream::from(stream), Some(peer))
             }
             (None, true) => {
-                let (stream, request) = upgrade(stream, &door, &rules, ip).await?;
-                (Stream::from(stream), None, Some(request))
+                let stream = upgrade(stream, &door, &rules, ip).await?;
+                (Stream::from(stream), None)
             }
             (Some(tls), true) => {
                 let (stream, peer) = tls.accept(stream).await.map_err(refused)?;
-                let (stream, request) = upgrade(stream, &door, &rules, ip).await?;
-                (Stream::from(stream), Some(peer), Some(request))
+                let stream = upgrade(stream, &door, &rules, ip).await?;
+                (Stream::from(stream), Some(peer))
             }
         };
         stream.set_message_limit(rules.unauthenticated_packet_size);
@@ -56,7 +55,6 @@ impl Screened {
             stream,
             ip,
             peer_tls,
-            upgrade,
             places,
             rules,
             door,
@@ -79,12 +77,13 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     door: &Door,
     rules: &Rules,
     ip: IpAddr,
-) -> Result<(WebSocketStream<S>, UpgradeRequest), Box<Refused>> {
+) -> Result<WebSocketStream<S>, Box<Refused>> {
     let own = OwnOrigin {
         secure: rules.tls.is_some(),
         ports: &rules.web_ports,
     };
     websocket::upgrade(stream, &rules.websocket, own)
         .await
+        .map(|(stream, _request)| stream)
         .map_err(|error| Refused::stranger(error, door, ip))
 }
