@@ -134,6 +134,7 @@ impl LockedLedger {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(super::files::PRIVATE)
             .open(&path)
             .map_err(PkiError::file(&path))?;
         lock.lock().map_err(PkiError::file(&path))?;
