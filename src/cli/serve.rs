@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::problem::Problem;
 use crate::telemetry::logging;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -119,8 +120,8 @@ async fn until_stopped(running: &Running, file: &Path, supervisor: &Supervisor) 
     }
 }
 
-async fn received(signal: &mut Signal) {
-    signal.recv().await;
+fn received(signal: &mut Signal) -> impl Future<Output = ()> {
+    async { signal.recv().await.unwrap_or(()) }
 }
 
 /// All or nothing: a file that is wrong changes nothing and says where it is wrong.
