@@ -46,6 +46,8 @@ pub enum Cause {
     Will(Denial),
     #[error("the will's QoS or RETAIN is not available")]
     WillNotSupported(ReasonCode),
+    #[error("the client takes no packet as large as its CONNACK")]
+    AnswerTooLarge,
     #[error("the attempt cannot be audited")]
     Unauditable,
 }
@@ -86,6 +88,7 @@ impl Cause {
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             Self::Will(_) => ReasonCode::NotAuthorized,
             Self::WillNotSupported(reason_code) => *reason_code,
+            Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
             Self::Unauditable => ReasonCode::ServerUnavailable,
             Self::Proxy(_) | Self::Tls(_) | Self::Upgrade(_) | Self::Closed | Self::Io(_) => {
                 ReasonCode::UnspecifiedError
@@ -113,6 +116,7 @@ impl Cause {
             | Self::ClientIdentifier(_)
             | Self::Will(_)
             | Self::WillNotSupported(_)
+            | Self::AnswerTooLarge
             | Self::Unauditable => Kind::Admit,
             Self::Proxy(_)
             | Self::Tls(_)

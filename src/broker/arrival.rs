@@ -5,9 +5,10 @@ use super::node::Node;
 use crate::admission::{Admitted, Cause, Door, Proxied, Refused, Screened, event_about};
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::{self, Handshake};
-use crate::mqtt::{ConnAck, Packet, Text};
+use crate::mqtt::{ConnAck, Packet, Text, encode_within};
 use crate::router::{Claim, Parked, SessionHandle};
 use crate::session::{Output, Session, connack};
+use bytes::BytesMut;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,6 +80,14 @@ pub async fn refuse(node: &Node, refused: Refused) {
 }
 
 async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Refused>> {
+    if !takes_connack(&admitted) {
+        // Nothing that we could say would be short enough. [MQTT-3.1.2-24]
+        let refused = *admitted.refuse(Cause::AnswerTooLarge);
+        return Err(Box::new(Refused {
+            version: None,
+            ..refused
+        }));
+    }
     let (handle, parked) = match claim(node, &admitted).await {
         Ok(claimed) => claimed,
         Err(cause) => return Err(admitted.refuse(cause)),
@@ -148,6 +157,18 @@ async fn claim(
             }
         }
     }
+}
+
+/// Whether the CONNACK fits what the client says it takes.
+fn takes_connack(admitted: &Admitted) -> bool {
+    let connect = admitted.grant.connect();
+    let Some(maximum) = connect.properties.maximum_packet_size else {
+        return true;
+    };
+    let packet = Packet::ConnAck(Box::new(greeting(admitted, false)));
+    let maximum = usize::try_from(maximum.get()).unwrap_or(usize::MAX);
+    let version = connect.protocol_version;
+    encode_within(&packet, version, maximum, &mut BytesMut::new())
 }
 
 fn greeting(admitted: &Admitted, session_present: bool) -> ConnAck {

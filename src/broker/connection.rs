@@ -132,7 +132,7 @@ impl Connection {
         connection
     }
 
-    /// Ends the session's attachment; runs once, also when the task is dropped or panics.
+    /// Ends the session's attachment.
     fn depart(&mut self, ending: &Ending) {
         let clean = matches!(ending, Ending::Disconnected(disconnect) if disconnect.reason_code == ReasonCode::Success);
         let session_expiry_interval = self.session.session_expiry_interval();
@@ -146,7 +146,6 @@ impl Connection {
         self.node
             .router
             .depart(&self.handle, departure, Instant::now());
-        self.node.disconnected();
     }
 
     /// Says why, as far as the peer may know, and lets the last bytes leave.
@@ -168,6 +167,8 @@ impl Connection {
                 .send(&Packet::Disconnect(disconnect), &mut self.output); // [MQTT-4.13.1-1]
         }
         self.audit_ending(&ending);
+        // The session is free from here on: whoever takes it over does not wait for this peer to read our last words.
+        self.depart(&ending);
         self.closing = Some(Closing {
             until: now + FAREWELL,
             ending,
@@ -332,11 +333,12 @@ impl Future for Connection {
 }
 
 impl Drop for Connection {
+    /// Also when the task is dropped or panics: a session is never left attached to nobody.
     fn drop(&mut self) {
-        let ending = self
-            .closing
-            .take()
-            .map_or(Ending::Lost(None), |closing| closing.ending);
-        self.depart(&ending);
+        if self.closing.is_none() {
+            self.depart(&Ending::Lost(None));
+        }
+        // Last: a stop that waits for nobody to be connected waits for the last words too.
+        self.node.disconnected();
     }
 }

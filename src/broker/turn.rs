@@ -173,7 +173,7 @@ impl Connection {
             self.session
                 .release(self.node.router.store().committed(), &mut self.output);
         }
-        self.replay(worker, now);
+        self.replay(cx, worker, now);
         loop {
             let room = Room {
                 window: self.session.window(),
@@ -222,22 +222,25 @@ impl Connection {
     }
 
     /// Retained messages for new subscriptions, as far as output and window have room.
-    fn replay(&mut self, worker: &mut Worker, now: Instant) {
+    fn replay(&mut self, cx: &Context<'_>, worker: &mut Worker, now: Instant) {
+        const STEP: usize = 64;
         while self.output.len() < WRITE_BATCH
             && let Some(replay) = self.replays.first_mut()
         {
-            const STEP: usize = 64;
             worker.deliveries.clear();
             let room = self.session.window().min(STEP);
-            let goes_on =
-                self.node
-                    .router
-                    .replay(&self.handle, replay, room, now, &mut worker.deliveries);
-            let sent = !worker.deliveries.is_empty();
-            self.send_all(worker, now);
+            let router = &self.node.router;
+            let goes_on = router.replay(&self.handle, replay, room, now, &mut worker.deliveries);
+            let found = !worker.deliveries.is_empty();
+            // What was dropped left its room: the next round uses it.
+            let _all_sent = self.send_all(worker, now);
             if !goes_on {
                 self.replays.remove(0);
-            } else if !sent {
+            } else if !found {
+                // Without room an acknowledgement wakes us; with room the search only paused, to let others have their turn.
+                if room > 0 {
+                    cx.waker().wake_by_ref();
+                }
                 return;
             }
         }

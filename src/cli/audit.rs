@@ -57,7 +57,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  wardgate audit query --config wardgate.yaml --event publish --outcome refused --since 2026-01-31T08:00"
     )]
-    Query(Query),
+    Query(Box<Query>),
 }
 
 #[derive(Args)]
@@ -135,7 +135,10 @@ fn execute(arguments: &AuditArgs) -> Result<ExitCode, Failure> {
             let last = search(&folder, *lines, |_| true).map_err(unreadable)?;
             let mut seen =
                 print(&last).map_err(|error| Failure::Io("standard output".into(), error))?;
-            while *follow {
+            if !follow {
+                return Ok(ExitCode::SUCCESS);
+            }
+            loop {
                 std::thread::sleep(Duration::from_millis(500));
                 let news = search(&folder, u32::MAX, |fields| sequence(fields) > seen)
                     .map_err(unreadable)?;
@@ -143,7 +146,6 @@ fn execute(arguments: &AuditArgs) -> Result<ExitCode, Failure> {
                     print(&news).map_err(|error| Failure::Io("standard output".into(), error))?,
                 );
             }
-            Ok(ExitCode::SUCCESS)
         }
         Command::Query(query) => {
             let found =

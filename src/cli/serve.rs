@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::problem::Problem;
 use crate::telemetry::logging;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -120,8 +119,8 @@ async fn until_stopped(running: &Running, file: &Path, supervisor: &Supervisor) 
     }
 }
 
-fn received(signal: &mut Signal) -> impl Future<Output = ()> {
-    async { signal.recv().await.unwrap_or(()) }
+async fn received(signal: &mut Signal) {
+    signal.recv().await;
 }
 
 /// All or nothing: a file that is wrong changes nothing and says where it is wrong.

@@ -116,7 +116,7 @@ mod tests {
             { "ip": "192.0.2.7", "reason": "rude\u{1b}[31m\n", "by": null },
             { "username": "a\u{202e}b", "reason": "" },
         ] });
-        let expected = "IP         USERNAME     REASON\n192.0.2.7  -            rude\\u{1b}[31m\\u{a}\n-          a\\u{202e}b\n";
+        let expected = "IP         USERNAME    REASON\n192.0.2.7  -           rude\\u{1b}[31m\\u{a}\n-          a\\u{202e}b\n";
         assert_eq!(
             rows(
                 &value,
