@@ -3,11 +3,12 @@
 
 // rank 0: pure
 pub mod address;
-pub mod mqtt;
 pub mod problem;
 pub mod secret;
 pub mod units;
 pub mod yaml;
+
+pub mod mqtt;
 // rank 1: pure, but for identity::io
 pub mod audit;
 pub mod identity;

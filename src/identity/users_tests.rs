@@ -1,3 +1,5 @@
+//! What is promised of users, as tables.
+
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 

@@ -1,3 +1,5 @@
+//! What is promised of chain, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! What is promised of hashing, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use crate::identity::password_hash::hash;

@@ -1,3 +1,5 @@
+//! What is promised of key source, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};

@@ -1,3 +1,5 @@
+//! What is promised of claims, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 

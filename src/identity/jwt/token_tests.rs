@@ -1,3 +1,5 @@
+//! What is promised of token, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use crate::identity::jwt::{VerifyingKey, key_set};

@@ -1,3 +1,5 @@
+//! What is promised of directory, as tables.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::slapd::Slapd;
 use super::*;
