@@ -151,3 +151,6 @@ impl Settings {
         Self { mqtt, shared_queue }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,32 @@ impl Acknowledgements {
         self.0.front().map(|(position, _)| *position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leave_in_order_and_only_once_committed() {
+        let mut waiting = Acknowledgements::default();
+        assert_eq!(
+            waiting.push(Packet::PingReq, Position(0), Position(0)),
+            Some(Packet::PingReq),
+            "nothing to wait for"
+        );
+        assert_eq!(
+            waiting.push(Packet::PingReq, Position(2), Position(1)),
+            None
+        );
+        // Its own commit is done, but an older one waits. [MQTT-4.6.0-2]
+        assert_eq!(
+            waiting.push(Packet::PingResp, Position(1), Position(1)),
+            None
+        );
+        assert_eq!(waiting.awaited(), Some(Position(2)));
+        assert_eq!(waiting.pop(Position(1)), None);
+        assert_eq!(waiting.pop(Position(2)), Some(Packet::PingReq));
+        assert_eq!(waiting.pop(Position(2)), Some(Packet::PingResp));
+        assert_eq!(waiting.pop(Position(9)), None);
+    }
+}

@@ -102,3 +102,48 @@ impl OutgoingAliases {
         self.aliases.insert(topic.clone(), alias);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::mqtt::{Text, TopicLimits};
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::new(Text::try_from(name).unwrap(), TopicLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn incoming_aliases_are_set_used_and_bound_again() {
+        let mut aliases = IncomingAliases::new(2);
+        let rows = [
+            (None, 1, None),
+            (Some("a"), 1, Some("a")),
+            (None, 1, Some("a")),
+            (Some("b"), 1, Some("b")),
+            (None, 1, Some("b")),
+            (None, 2, None),
+            (Some("c"), 3, None),
+            (None, 0, None),
+            (Some("d"), 0, Some("d")),
+        ];
+        for (name, alias, expected) in rows {
+            let resolved = aliases
+                .resolve(name.map(topic), NonZeroU16::new(alias))
+                .ok();
+            assert_eq!(resolved, expected.map(topic), "{name:?} {alias}");
+        }
+    }
+
+    #[test]
+    fn outgoing_aliases_stay_within_what_the_client_takes() {
+        let mut aliases = OutgoingAliases::new(1);
+        let one = NonZeroU16::MIN;
+        assert_eq!(aliases.form(&topic("a")), TopicForm::Define(one));
+        aliases.sent(&topic("a"), one);
+        assert_eq!(aliases.form(&topic("a")), TopicForm::Alias(one));
+        assert_eq!(aliases.form(&topic("b")), TopicForm::Plain);
+        assert_eq!(OutgoingAliases::new(0).form(&topic("a")), TopicForm::Plain);
+    }
+}

@@ -106,3 +106,33 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_pieces_leave_in_the_order_they_came_however_they_are_written() {
+        for step in [1, 7, 4096, usize::MAX] {
+            let mut output = Output::default();
+            let mut expected = Vec::new();
+            for length in [3, SHARED_FROM, 0, 5, SHARED_FROM + 1, 9] {
+                let payload = Bytes::from(vec![u8::try_from(length % 251).unwrap_or(0); length]);
+                output.buffer().extend_from_slice(b"head");
+                output.append(&payload);
+                expected.extend_from_slice(b"head");
+                expected.extend_from_slice(&payload);
+            }
+            assert_eq!(output.len(), expected.len());
+            let mut written = Vec::new();
+            while !output.is_empty() {
+                let first = output.first();
+                let count = first.len().min(step);
+                written.extend_from_slice(first.get(..count).unwrap_or_default());
+                output.advance(count);
+            }
+            assert!(written == expected, "step {step}");
+            assert_eq!(output.len(), 0);
+        }
+    }
+}

@@ -183,7 +183,7 @@ impl Shared {
 }
 
 /// Events on their way to the thread that writes.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 32_768;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,412 @@
+//! The routing core by itself: who gets what, who owns which name, and what becomes of what nobody fetches.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use super::*;
+use crate::identity::{Identity, Method};
+use crate::limits::LimitsConfig;
+use crate::mqtt::{
+    QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions, Text,
+    TopicLimits, TopicName, Will,
+};
+use crate::session::{Content, Delivery, Message, Position, SessionId};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+struct NoStore;
+
+impl Store for NoStore {
+    fn enqueue(&self, _message: &Arc<Message>, sessions: &[SessionId]) -> Position {
+        Position(u64::try_from(sessions.len()).unwrap())
+    }
+
+    fn retain(&self, _message: &Arc<Message>) -> Position {
+        Position::default()
+    }
+
+    fn committed(&self) -> Position {
+        Position::default()
+    }
+}
+
+const ALLOW: &str = "version: 1\npolicies:\n  - id: all\n    who: { any: true }\n    allow:\n      - publish: \"#\"\n      - subscribe: \"#\"\n";
+const DENY: &str = "    deny:\n      - publish: \"secret/#\"\n      - subscribe: \"secret/#\"\n";
+
+fn policies(yaml: &str) -> Arc<Policies> {
+    Arc::new(Policies::parse(&[(PathBuf::from("p.yaml"), yaml.to_owned())]).unwrap())
+}
+
+fn router(mqtt: MqttConfig) -> Router {
+    let limits = Arc::new(Limits::new(LimitsConfig::default(), [1; 4], Instant::now()));
+    Router::new(policies(ALLOW), mqtt, Arc::new(NoStore), limits)
+}
+
+fn subject(namespace: &str, client_id: &str) -> Arc<Subject> {
+    let identity = Identity {
+        namespace: namespace.into(),
+        username: "alice".into(),
+        method: Method::PASSWORD,
+        groups: Vec::new(),
+        certificate: None,
+        claims: BTreeMap::new(),
+        valid_until: None,
+    };
+    Arc::new(Subject {
+        identity,
+        client_id: client_id.into(),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        listener: "lab".into(),
+        protocol: "mqtt",
+    })
+}
+
+fn open(router: &Router, client_id: &str, expiry: u32) -> Arc<SessionHandle> {
+    let rights = router.rights(&subject("password", client_id));
+    match router.claim(&rights, false, expiry, Instant::now()) {
+        Claim::New(handle) => handle,
+        Claim::Resumed(..) | Claim::Wait(_) | Claim::Refused(_) => panic!("{client_id} is not new"),
+    }
+}
+
+fn text(text: &str) -> Text {
+    Text::try_from(text).unwrap()
+}
+
+fn subscribe(
+    router: &Router,
+    handle: &Arc<SessionHandle>,
+    filter: &str,
+    qos: QoS,
+    identifier: u32,
+) -> Option<Replay> {
+    let subscription = Subscription::new(text(filter), TopicLimits::default()).unwrap();
+    let permit = handle
+        .rights()
+        .permit_subscribe(&subscription, qos)
+        .unwrap();
+    let options = SubscriptionOptions {
+        maximum_qos: qos,
+        retain_handling: RetainHandling::SendAtSubscribe,
+        ..SubscriptionOptions::default()
+    };
+    router
+        .subscribe(
+            handle,
+            permit,
+            options,
+            SubscriptionIdentifier::new(identifier),
+        )
+        .unwrap()
+}
+
+fn publish(router: &Router, topic: &str, qos: QoS, retain: bool, payload: &str) -> Published {
+    let rights = router.rights(&subject("password", "publisher"));
+    let topic = TopicName::new(text(topic), TopicLimits::default()).unwrap();
+    let permit = rights.permit_publish(topic, qos, retain).unwrap();
+    let content = Content::from_session(
+        SessionId(0),
+        Bytes::copy_from_slice(payload.as_bytes()),
+        None,
+    );
+    let mut cache = RouteCache::default();
+    router
+        .publish(
+            permit,
+            content,
+            &mut cache,
+            Instant::now(),
+            &mut Wakes::default(),
+        )
+        .unwrap()
+}
+
+fn take(handle: &SessionHandle) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    let room = Room {
+        window: usize::MAX,
+        bytes: usize::MAX,
+    };
+    handle
+        .outbox()
+        .take(room, usize::MAX, &mut taken, Waker::noop());
+    taken
+}
+
+fn payloads(handle: &SessionHandle) -> Vec<String> {
+    take(handle)
+        .iter()
+        .map(|delivery| String::from_utf8(delivery.message.payload().to_vec()).unwrap())
+        .collect()
+}
+
+fn depart(router: &Router, handle: &Arc<SessionHandle>, expiry: u32, will: Option<Will>) {
+    let departure = Departure {
+        parked: Parked::default(),
+        session_expiry_interval: expiry,
+        will,
+    };
+    router.depart(handle, departure, Instant::now());
+}
+
+proptest! {
+    #[test]
+    fn the_index_agrees_with_the_matcher(
+        filters in prop::collection::btree_set("(\\+|a|b|\\$x|)(/(\\+|a|b|)){0,3}(/#)?", 1..30),
+        removed in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        topic in "(a|b|\\$x|)(/(a|b|c|)){0,4}",
+    ) {
+        prop_assume!(!topic.is_empty());
+        let router = router(MqttConfig::default());
+        let filters: Vec<String> = filters.into_iter().filter(|filter| !filter.is_empty()).collect();
+        prop_assume!(!filters.is_empty());
+        let gone: BTreeSet<usize> = removed.iter().map(|index| index.index(filters.len())).collect();
+        let topic = TopicName::new(text(&topic), TopicLimits::default()).unwrap();
+        let mut expected = BTreeSet::new();
+        for (number, filter) in filters.iter().enumerate() {
+            let handle = open(&router, &format!("c{number}"), 0);
+            // A leading wildcard over everything is what the policy grants: `$` names take a statement of their own.
+            let subscription = Subscription::new(text(filter), TopicLimits::default()).unwrap();
+            let Ok(permit) = handle.rights().permit_subscribe(&subscription, QoS::AtMostOnce) else { continue };
+            router.subscribe(&handle, permit, SubscriptionOptions::default(), None).unwrap();
+            if gone.contains(&number) {
+                prop_assert!(router.unsubscribe(&handle, &subscription));
+                prop_assert!(!router.unsubscribe(&handle, &subscription));
+            } else if subscription.filter.matches(&topic) {
+                expected.insert(handle.id());
+            }
+        }
+        let mut found = BTreeSet::new();
+        router.index.read().matching(&topic, |subscribers| {
+            for entry in subscribers.plain() {
+                assert!(found.insert(entry.handle.id()), "once each");
+            }
+        });
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_every_identifier() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "reader", 0);
+    subscribe(&router, &handle, "a/#", QoS::AtMostOnce, 1);
+    subscribe(&router, &handle, "a/+", QoS::ExactlyOnce, 2);
+    subscribe(&router, &handle, "b", QoS::ExactlyOnce, 3);
+    assert!(publish(&router, "a/b", QoS::AtLeastOnce, false, "x").matched);
+    let taken = take(&handle);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].qos, QoS::AtLeastOnce);
+    let identifiers: Vec<u32> = taken[0]
+        .subscription_identifiers
+        .iter()
+        .flat_map(|all| all.iter().map(|one| one.get()))
+        .collect();
+    assert_eq!(identifiers, [1, 2]);
+    assert!(!publish(&router, "c", QoS::AtLeastOnce, false, "x").matched);
+}
+
+#[test]
+fn a_full_queue_does_what_it_was_told() {
+    let rows = [
+        (WhenFull::DropOldest, ["2", "3"]),
+        (WhenFull::DropNewest, ["1", "2"]),
+    ];
+    for (when_full, expected) in rows {
+        let queue = QueueConfig {
+            messages: 2,
+            when_full,
+            ..QueueConfig::default()
+        };
+        let router = router(MqttConfig {
+            queue,
+            ..MqttConfig::default()
+        });
+        let handle = open(&router, "reader", 60);
+        subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+        for payload in ["1", "2", "3"] {
+            publish(&router, "t", QoS::AtLeastOnce, false, payload);
+        }
+        assert_eq!(payloads(&handle), expected, "{when_full:?}");
+        assert_eq!(router.counters().dropped.value(), 1, "{when_full:?}");
+    }
+}
+
+#[test]
+fn ses_01_another_owner_neither_resumes_nor_discards() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "c", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    let stranger = router.rights(&subject("certificate", "c"));
+    for online in [true, false] {
+        if !online {
+            depart(&router, &handle, 60, None);
+        }
+        for clean_start in [true, false] {
+            let claim = router.claim(&stranger, clean_start, 0, Instant::now());
+            assert!(
+                matches!(claim, Claim::Refused(Refused::Owned(_))),
+                "online {online}, clean start {clean_start}"
+            );
+        }
+        assert_eq!(handle.subscription_count(), 1);
+    }
+}
+
+#[test]
+fn a_taken_over_session_goes_to_the_next_with_its_queue() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "c", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    let rights = router.rights(&subject("password", "c"));
+    let Claim::Wait(mut gone) = router.claim(&rights, false, 60, Instant::now()) else {
+        panic!("it is online")
+    };
+    let room = Room {
+        window: 1,
+        bytes: 1,
+    };
+    let end = handle
+        .outbox()
+        .take(room, 1, &mut Vec::new(), Waker::noop())
+        .end;
+    assert_eq!(
+        end.map(|end| end.reason_code),
+        Some(crate::mqtt::ReasonCode::SessionTakenOver)
+    );
+    assert!(gone.try_recv().is_err());
+    depart(&router, &handle, 60, None);
+    assert!(gone.try_recv().is_ok());
+    publish(
+        &router,
+        "t",
+        QoS::AtMostOnce,
+        false,
+        "for those who are there",
+    );
+    publish(&router, "t", QoS::AtLeastOnce, false, "kept");
+    let Claim::Resumed(resumed, _) = router.claim(&rights, false, 60, Instant::now()) else {
+        panic!("it was kept")
+    };
+    assert_eq!(resumed.id(), handle.id());
+    assert_eq!(payloads(&resumed), ["kept"]);
+}
+
+#[test]
+fn ses_05_a_will_waits_for_its_delay_or_the_end_of_its_session() {
+    let rows = [
+        // (delay, expiry, seconds later, sent)
+        (0, 60, 0, true),
+        (10, 60, 9, false),
+        (10, 60, 10, true),
+        (60, 10, 10, true),
+        (60, 0, 0, true),
+    ];
+    for (delay, expiry, later, sent) in rows {
+        let router = router(MqttConfig::default());
+        let reader = open(&router, "reader", 0);
+        subscribe(&router, &reader, "will", QoS::AtMostOnce, 1);
+        let mortal = open(&router, "mortal", expiry);
+        let will = Will {
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: TopicName::new(text("will"), TopicLimits::default()).unwrap(),
+            payload: Bytes::from_static(b"gone"),
+            will_delay_interval: Some(delay),
+            properties: None,
+        };
+        depart(&router, &mortal, expiry, Some(will));
+        router.handle_timeout(Instant::now() + Duration::from_secs(later));
+        let expected: &[&str] = if sent { &["gone"] } else { &[] };
+        assert_eq!(
+            payloads(&reader),
+            expected,
+            "delay {delay}, expiry {expiry}, after {later} s"
+        );
+    }
+}
+
+#[test]
+fn retained_messages_are_replayed_in_windows_each_once() {
+    let router = router(MqttConfig::default());
+    for number in 0..5000 {
+        publish(
+            &router,
+            &format!("r/{number}/x"),
+            QoS::AtMostOnce,
+            true,
+            "1",
+        );
+        publish(
+            &router,
+            &format!("r/{number}/y"),
+            QoS::AtMostOnce,
+            true,
+            "1",
+        );
+    }
+    publish(&router, "r/7/x", QoS::AtMostOnce, true, "");
+    let handle = open(&router, "late", 0);
+    let mut replay = subscribe(&router, &handle, "r/+/x", QoS::AtMostOnce, 1).unwrap();
+    let (mut topics, mut rounds) = (BTreeSet::new(), 0);
+    loop {
+        let mut taken = Vec::new();
+        let goes_on = router.replay(&handle, &mut replay, 64, Instant::now(), &mut taken);
+        assert!(taken.len() <= 64);
+        for delivery in taken {
+            assert!(delivery.retain);
+            assert!(topics.insert(delivery.message.topic().clone()));
+        }
+        rounds += 1;
+        if !goes_on {
+            break;
+        }
+    }
+    assert_eq!(topics.len(), 4999);
+    assert!(rounds >= 78, "{rounds}");
+}
+
+#[test]
+fn pol_06_what_a_reload_forbids_is_gone_when_it_returns() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "reader", 60);
+    subscribe(&router, &handle, "secret/x", QoS::AtLeastOnce, 1);
+    subscribe(&router, &handle, "#", QoS::AtLeastOnce, 2);
+    publish(&router, "secret/x", QoS::AtLeastOnce, false, "queued");
+    publish(&router, "open", QoS::AtLeastOnce, false, "fine");
+    router.replace(policies(&format!("{ALLOW}{DENY}")), MqttConfig::default());
+    assert_eq!(payloads(&handle), ["fine"]);
+    assert_eq!(
+        handle.subscription_count(),
+        1,
+        "only # is left, and is judged for each message"
+    );
+    let subscribed = handle.subscriptions()[0].1;
+    assert!(subscribed.checked);
+}
+
+#[test]
+fn durable_sessions_are_what_an_acknowledgement_waits_for() {
+    let router = router(MqttConfig::default());
+    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
+    for handle in [&durable, &passing] {
+        subscribe(&router, handle, "t", QoS::AtLeastOnce, 1);
+    }
+    assert_eq!(
+        publish(&router, "t", QoS::AtLeastOnce, false, "x").position,
+        Position(1)
+    );
+    assert_eq!(
+        publish(&router, "t", QoS::AtMostOnce, false, "x").position,
+        Position(0)
+    );
+}
