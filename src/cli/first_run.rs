@@ -184,3 +184,6 @@ const NO_RANDOMNESS: &str = "no randomness from the operating system";
 const POLICIES: &str = include_str!("../../policies/quickstart.yaml");
 const CONFIGURATION_TEXT: &str = include_str!("first_run/wardgate.yaml");
 const PLAIN: &str = include_str!("first_run/plain.yaml");
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod ca;
 mod check;
 mod client_arguments;
 pub mod ctl;
+mod doctor;
 mod first_run;
 mod init;
 mod notify;
@@ -35,6 +36,7 @@ enum Command {
     Init(init::InitArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Audit(audit::AuditArgs),
     Ca(ca::CaArgs),
     User(user::UserArgs),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::User(arguments) => user::run(&arguments),

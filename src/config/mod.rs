@@ -2,6 +2,7 @@
 
 mod check;
 mod cross_checks;
+pub mod doctor;
 mod document;
 mod load;
 mod outside;

@@ -22,6 +22,7 @@ mod population;
 mod replay;
 mod rule;
 mod who;
+mod wide;
 
 pub use self::assertion::{Assertion, Attempt, Failure, method, protocol};
 pub use self::compiled::Compiled;
@@ -35,6 +36,7 @@ pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
 pub use self::policies::{MessageLimit, Policies};
 pub use self::replay::{Replay, Reversal};
 pub use self::rule::{Action, RuleId};
+pub use self::wide::WideGrant;
 
 /// What `wardgate quickstart` writes into its policies folder.
 pub const QUICKSTART: &str = include_str!("../../policies/quickstart.yaml");

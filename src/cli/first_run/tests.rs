@@ -49,6 +49,12 @@ fn what_it_makes_is_accepted_by_check() {
         let problems = crate::config::check(&configuration, std::iter::empty());
         assert!(problems.is_empty(), "plain {plain}: {problems:#?}");
         let config = crate::config::Config::load(&configuration, std::iter::empty()).unwrap();
+        let findings = config.examine(&configuration, std::time::SystemTime::now());
+        let worse = |finding: &&crate::config::doctor::Finding| {
+            finding.grade != crate::config::doctor::Grade::Note
+        };
+        let worse: Vec<_> = findings.iter().filter(worse).collect();
+        assert!(worse.is_empty(), "plain {plain}: {worse:#?}");
         assert_eq!(config.listeners.contains_key("mqtt"), plain);
         assert!(
             config
