@@ -21,7 +21,10 @@ pub use self::outbox::{End, Outbox, Room, Taken};
 pub use self::publish::{Published, Wakes};
 pub use self::retained::Replay;
 pub use self::route::RouteCache;
-pub use self::store::Store;
+pub use self::store::{
+    Accepted, Fetch, Page, Restored, RestoredSession, SessionRecord, Spilled, Store, WINDOW_BYTES,
+    WINDOW_MESSAGES,
+};
 pub use self::subscribe::SubscribeError;
 
 use self::index::Index;

@@ -45,10 +45,9 @@ impl Router {
         wakes: &mut Wakes,
     ) -> Result<Published, limits::Refusal> {
         let message = Arc::new(Message::new(permit, content, now));
-        let mut position = Position::default();
+        let position = Position::default();
         if message.retain() {
             self.retained.set(&message, &self.limits)?;
-            position = self.store.retain(&message);
         }
         let publisher = message.publisher();
         let route = cache.route(message.topic(), &self.generations, || {
@@ -62,16 +61,12 @@ impl Router {
         }
         let settings = self.settings.load();
         let bytes = message.queued_bytes();
-        let mut durable = Vec::new();
         let mut dropped = 0;
         for target in &route.targets {
             let retain = message.retain() && target.retain_as_published; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
             let qos = message.qos().min(target.maximum_qos); // [MQTT-3.8.4-8]
             if target.checked && !self.permits(&target.handle, &message, qos, retain, None) {
                 continue;
-            }
-            if qos > QoS::AtMostOnce && target.handle.is_durable() {
-                durable.push(target.handle.id());
             }
             let delivery = Delivery {
                 message: Arc::clone(&message),
@@ -80,6 +75,7 @@ impl Router {
                 subscription_identifiers: target.identifiers.clone(),
                 share: None,
                 sequence: 0,
+                ticket: None,
             };
             dropped += target
                 .handle
@@ -88,18 +84,14 @@ impl Router {
                 .dropped();
         }
         for group in &route.groups {
-            match self.offer(group, &message, bytes, &settings.shared_queue, wakes) {
-                Some(handle) if message.qos() > QoS::AtMostOnce && handle.is_durable() => {
-                    durable.push(handle.id())
-                }
-                Some(_) => {}
-                None => dropped += 1,
+            if self
+                .offer(group, &message, bytes, &settings.shared_queue, wakes)
+                .is_none()
+            {
+                dropped += 1;
             }
         }
         self.counters.dropped.add(dropped);
-        if !durable.is_empty() {
-            position = position.max(self.store.enqueue(&message, &durable));
-        }
         Ok(Published {
             matched: true,
             position,
@@ -169,6 +161,7 @@ impl Router {
                     .map(|identifier| Arc::from([identifier])),
                 share: Some(Arc::clone(group.subscription())),
                 sequence: 0,
+                ticket: None,
             };
             let accepted = member
                 .handle

@@ -186,6 +186,7 @@ impl Retained {
                 subscription_identifiers: replay.identifiers.clone(),
                 share: None,
                 sequence: 0,
+                ticket: None,
             };
             if !take(delivery) {
                 return true;

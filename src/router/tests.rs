@@ -14,7 +14,7 @@ use crate::mqtt::{
     QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions, Text,
     TopicLimits, TopicName, Will,
 };
-use crate::session::{Content, Delivery, Message, Position, SessionId};
+use crate::session::{Content, Delivery, SessionId};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,22 +22,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::task::Waker;
 use std::time::{Duration, Instant};
-
-struct NoStore;
-
-impl Store for NoStore {
-    fn enqueue(&self, _message: &Arc<Message>, sessions: &[SessionId]) -> Position {
-        Position(u64::try_from(sessions.len()).unwrap())
-    }
-
-    fn retain(&self, _message: &Arc<Message>) -> Position {
-        Position::default()
-    }
-
-    fn committed(&self) -> Position {
-        Position::default()
-    }
-}
 
 const ALLOW: &str = "version: 1\npolicies:\n  - id: all\n    who: { any: true }\n    allow:\n      - publish: \"#\"\n      - subscribe: \"#\"\n";
 const DENY: &str = "    deny:\n      - publish: \"secret/#\"\n      - subscribe: \"secret/#\"\n";
@@ -48,7 +32,12 @@ fn policies(yaml: &str) -> Arc<Policies> {
 
 fn router(mqtt: MqttConfig) -> Router {
     let limits = Arc::new(Limits::new(LimitsConfig::default(), [1; 4], Instant::now()));
-    Router::new(policies(ALLOW), mqtt, Arc::new(NoStore), limits)
+    Router::new(
+        policies(ALLOW),
+        mqtt,
+        Arc::new(crate::store::Memory),
+        limits,
+    )
 }
 
 fn subject(namespace: &str, client_id: &str) -> Arc<Subject> {
@@ -392,21 +381,4 @@ fn pol_06_what_a_reload_forbids_is_gone_when_it_returns() {
     );
     let subscribed = handle.subscriptions()[0].1;
     assert!(subscribed.checked);
-}
-
-#[test]
-fn durable_sessions_are_what_an_acknowledgement_waits_for() {
-    let router = router(MqttConfig::default());
-    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
-    for handle in [&durable, &passing] {
-        subscribe(&router, handle, "t", QoS::AtLeastOnce, 1);
-    }
-    assert_eq!(
-        publish(&router, "t", QoS::AtLeastOnce, false, "x").position,
-        Position(1)
-    );
-    assert_eq!(
-        publish(&router, "t", QoS::AtMostOnce, false, "x").position,
-        Position(0)
-    );
 }

@@ -1,5 +1,6 @@
 //! A message that was permitted: shared by every session it goes to, never changed.
 
+use super::Ticket;
 use crate::identity::Subject;
 use crate::mqtt::{
     PublishProperties, QoS, SubscriptionIdentifier, TopicName, encode_message_properties,
@@ -36,6 +37,19 @@ pub struct Content {
     pub publisher: SessionId,
 }
 
+/// A message as the store gives it back.
+#[derive(Debug)]
+pub struct StoredMessage {
+    pub topic: TopicName,
+    pub qos: QoS,
+    pub retain: bool,
+    pub payload: Bytes,
+    pub properties: Option<Box<PublishProperties>>,
+    pub author: Arc<Subject>,
+    pub publisher: SessionId,
+    pub expires_at: Option<Instant>,
+}
+
 impl Message {
     pub fn new(permit: PublishPermit, content: Content, now: Instant) -> Self {
         let expires_at = content
@@ -54,6 +68,21 @@ impl Message {
             author,
             publisher: content.publisher,
             expires_at,
+            encoded_properties: OnceLock::new(),
+        }
+    }
+
+    /// One that the store kept: it was judged before it was stored.
+    pub fn restore(stored: StoredMessage) -> Self {
+        Self {
+            topic: stored.topic,
+            qos: stored.qos,
+            retain: stored.retain,
+            payload: stored.payload,
+            properties: stored.properties,
+            author: stored.author,
+            publisher: stored.publisher,
+            expires_at: stored.expires_at,
             encoded_properties: OnceLock::new(),
         }
     }
@@ -138,6 +167,8 @@ pub struct Delivery {
     pub subscription_identifiers: Option<Arc<[SubscriptionIdentifier]>>,
     /// The shared subscription it was drawn for: it moves to another member when this one leaves for good.
     pub share: Option<Arc<crate::mqtt::Subscription>>,
-    /// Orders a durable session's queue in the store; 0 when not stored.
+    /// Orders the QoS 1 and 2 deliveries of a session, and gives their packet identifiers; given by its outbox.
     pub sequence: u64,
+    /// Of a delivery that must survive the process.
+    pub ticket: Option<Arc<Ticket>>,
 }

@@ -9,14 +9,16 @@ mod inflight;
 mod message;
 mod outbound;
 mod output;
+mod ticket;
 
 pub use self::acknowledgements::Position;
 pub use self::error::ProtocolError;
 pub use self::greeting::connack;
 pub use self::inflight::{Inflight, Outgoing};
-pub use self::message::{Content, Delivery, Message, SessionId};
+pub use self::message::{Content, Delivery, Message, SessionId, StoredMessage};
 pub use self::outbound::Sent;
 pub use self::output::Output;
+pub use self::ticket::Ticket;
 pub use crate::mqtt::{MqttConfig, QueueConfig, RetainedConfig, WhenFull};
 
 use self::acknowledgements::Acknowledgements;

@@ -1,23 +1,82 @@
 //! `store.kind: memory`: what the router holds is all there is.
 
-use crate::router::Store;
-use crate::session::{Message, Position, SessionId};
-use std::sync::Arc;
+use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
+use crate::router::{Accepted, Fetch, Page, SessionRecord, Store, Subscribed};
+use crate::session::{Position, SessionId, Ticket};
+use parking_lot::RwLockReadGuard;
+use std::task::Waker;
 
 /// Nothing is written, so every position is committed.
 #[derive(Debug, Default)]
 pub struct Memory;
 
+const DONE: Position = Position(0);
+
 impl Store for Memory {
-    fn enqueue(&self, _message: &Arc<Message>, _sessions: &[SessionId]) -> Position {
-        Position::default()
+    fn keeps(&self) -> bool {
+        false
     }
 
-    fn retain(&self, _message: &Arc<Message>) -> Position {
-        Position::default()
+    fn accepting(&self) -> bool {
+        true
+    }
+
+    fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        None
+    }
+
+    fn publish(&self, _accepted: Accepted<'_>) -> Position {
+        DONE
+    }
+
+    fn settle(&self, _ticket: &Ticket) {}
+
+    fn hand_over(&self, _ticket: &Ticket) -> Position {
+        DONE
+    }
+
+    fn release(&self, _session: SessionId, _identifier: PacketIdentifier) -> Position {
+        DONE
+    }
+
+    fn save(&self, _record: SessionRecord) -> Position {
+        DONE
+    }
+
+    fn remove(&self, _session: SessionId) -> Position {
+        DONE
+    }
+
+    fn subscribe(
+        &self,
+        _session: SessionId,
+        _subscription: &Subscription,
+        _subscribed: Subscribed,
+    ) -> Position {
+        DONE
+    }
+
+    fn unsubscribe(&self, _session: SessionId, _subscription: &Subscription) -> Position {
+        DONE
+    }
+
+    fn sent(&self, _session: SessionId, _sequence: u64) {}
+
+    fn forget_retained(&self, _topic: &TopicName) {}
+
+    fn current(&self) -> Position {
+        DONE
     }
 
     fn committed(&self) -> Position {
-        Position::default()
+        DONE
+    }
+
+    fn wait(&self, _position: Position, _waker: &Waker) -> bool {
+        true
+    }
+
+    fn fetch(&self, fetch: Fetch) {
+        (fetch.reply)(Page::default());
     }
 }
