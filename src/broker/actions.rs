@@ -11,8 +11,8 @@ use crate::mqtt::{
     Subscription, SubscriptionIdentifier, SubscriptionOptions, TopicName, UnsubAck, Unsubscribe,
 };
 use crate::policy::{Denial, PublishPermit};
-use crate::router::{End, Replay, SubscribeError};
-use crate::session::{Action, Answer, Content, Incoming, ProtocolError};
+use crate::router::{End, Made, PublishError, SubscribeError};
+use crate::session::{Action, Answer, Content, Incoming, Position, ProtocolError};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -27,17 +27,51 @@ impl Connection {
         now: Instant,
     ) -> Result<(), Ending> {
         match action {
-            Action::Nothing | Action::Settled(_) => Ok(()),
+            Action::Nothing | Action::Settled(None) => Ok(()),
+            Action::Settled(Some(ticket)) => {
+                self.node.router.store().settle(&ticket);
+                Ok(())
+            }
             Action::Publish(incoming) => self.on_publish(incoming, worker, now),
             Action::Subscribe(subscribe) => self.on_subscribe(subscribe),
             Action::Unsubscribe(unsubscribe) => {
                 self.on_unsubscribe(&unsubscribe);
                 Ok(())
             }
-            Action::Released(identifier) => {
-                let committed = self.node.router.store().committed();
-                self.session
-                    .complete(identifier, committed, committed, &mut self.output);
+            Action::HandedOver(identifier, ticket) => {
+                let store = self.node.router.store();
+                let position = store.hand_over(&ticket);
+                self.session.send_release(
+                    identifier,
+                    position,
+                    store.committed(),
+                    &mut self.output,
+                );
+                Ok(())
+            }
+            Action::Repeated(identifier) => {
+                let store = self.node.router.store();
+                self.session.acknowledge_again(
+                    identifier,
+                    store.current(),
+                    store.committed(),
+                    &mut self.output,
+                );
+                Ok(())
+            }
+            Action::Released(identifier, was_held) => {
+                let store = self.node.router.store();
+                let position = if was_held && self.handle.is_durable() {
+                    store.release(self.handle.id(), identifier)
+                } else {
+                    store.current()
+                };
+                self.session.complete(
+                    (identifier, was_held),
+                    position,
+                    store.committed(),
+                    &mut self.output,
+                );
                 Ok(())
             }
             Action::Disconnect(disconnect) => Err(self.on_disconnect(disconnect)),
@@ -84,7 +118,10 @@ impl Connection {
                 return self.refuse_publish(&topic, qos, retain, packet_identifier, &denial);
             }
         };
-        let content = Content::from_session(self.handle.id(), payload, properties);
+        let content = Content {
+            received: packet_identifier.filter(|_| self.remembers(qos)),
+            ..Content::from_session(self.handle.id(), payload, properties)
+        };
         let published = match self.node.router.publish(
             permit,
             content,
@@ -93,6 +130,13 @@ impl Connection {
             &mut worker.wakes,
         ) {
             Ok(published) => published,
+            Err(PublishError::Store) if !self.session.version().is_v5() => {
+                // It cannot be told, and must not believe that we have the message: no acknowledgement. It sends again when it has reconnected.
+                return Err(Ending::Asked(End {
+                    reason_code: ReasonCode::QuotaExceeded,
+                    reason: PublishError::Store.to_string(),
+                }));
+            }
             Err(refusal) => {
                 self.drop_publish(qos, packet_identifier, &refusal.to_string());
                 return Ok(());
@@ -112,6 +156,11 @@ impl Connection {
             &mut self.output,
         );
         Ok(())
+    }
+
+    /// A durable session's QoS 2 identifiers outlive the process.
+    fn remembers(&self, qos: QoS) -> bool {
+        qos == QoS::ExactlyOnce && self.handle.is_durable() && self.node.router.store().keeps()
     }
 
     /// Over a limit: v5 clients are told 0x97, others get an acknowledgement and nothing else. Contract section 10
@@ -216,19 +265,24 @@ impl Connection {
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ending> {
         let mut reason_codes = Vec::with_capacity(subscribe.filters.len());
         let mut replays = Vec::new();
+        let mut position = Position::default();
         // Each filter is judged alone. (POL-9) [MQTT-3.8.4-5]
         for filter in &subscribe.filters {
-            let (reason_code, replay) =
-                self.subscribe(filter, subscribe.subscription_identifier)?;
+            let (reason_code, made) = self.subscribe(filter, subscribe.subscription_identifier)?;
             reason_codes.push(reason_code);
-            replays.extend(replay);
+            if let Some(made) = made {
+                position = position.max(made.position);
+                replays.extend(made.replay);
+            }
         }
         let packet = Packet::SubAck(SubAck {
             packet_identifier: subscribe.packet_identifier,
             reason_codes,
             properties: None,
         });
-        self.session.send(&packet, &mut self.output); // [MQTT-3.8.4-1]
+        let committed = self.node.router.store().committed();
+        self.session
+            .confirm(packet, position, committed, &mut self.output); // [MQTT-3.8.4-1]
         for replay in replays {
             // A subscription made anew starts its replay anew.
             self.replays
@@ -242,7 +296,7 @@ impl Connection {
         &mut self,
         filter: &SubscribeFilter,
         identifier: Option<SubscriptionIdentifier>,
-    ) -> Result<(ReasonCode, Option<Replay>), Ending> {
+    ) -> Result<(ReasonCode, Option<Made>), Ending> {
         let settings = self.node.settings.load_full();
         let Ok(subscription) = &filter.subscription else {
             return Ok((ReasonCode::TopicFilterInvalid, None));
@@ -280,7 +334,7 @@ impl Connection {
             .router
             .subscribe(&self.handle, permit, options, identifier)
         {
-            Ok(replay) => {
+            Ok(made) => {
                 self.audit_subscribe(
                     subscription,
                     granted,
@@ -288,9 +342,9 @@ impl Connection {
                     String::new(),
                     Some(rule),
                 );
-                Ok((granted_code(granted), replay)) // [MQTT-3.8.4-7]
+                Ok((granted_code(granted), Some(made))) // [MQTT-3.8.4-7]
             }
-            Err(error @ SubscribeError::TooMany(_)) => {
+            Err(error @ (SubscribeError::TooMany(_) | SubscribeError::Store)) => {
                 self.audit_subscribe(
                     subscription,
                     granted,
@@ -341,16 +395,19 @@ impl Connection {
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
+        let mut position = Position::default();
         for filter in &unsubscribe.filters {
             reason_codes.push(match filter {
                 Err(_) => ReasonCode::TopicFilterInvalid,
                 Ok(subscription) => {
                     self.replays
                         .retain(|replay| replay.subscription() != subscription);
-                    if self.node.router.unsubscribe(&self.handle, subscription) {
-                        ReasonCode::Success
-                    } else {
-                        ReasonCode::NoSubscriptionExisted
+                    match self.node.router.unsubscribe(&self.handle, subscription) {
+                        Some(gone) => {
+                            position = position.max(gone);
+                            ReasonCode::Success
+                        }
+                        None => ReasonCode::NoSubscriptionExisted,
                     }
                 }
             });
@@ -360,7 +417,9 @@ impl Connection {
             reason_codes,
             properties: None,
         });
-        self.session.send(&packet, &mut self.output); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+        let committed = self.node.router.store().committed();
+        self.session
+            .confirm(packet, position, committed, &mut self.output); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
     }
 
     fn on_disconnect(&mut self, disconnect: Disconnect) -> Ending {

@@ -108,6 +108,21 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         node.router.depart(&handle, departure, Instant::now());
         return Err(admitted.refuse(Cause::Unauditable));
     }
+    // Whom a reload stopped trusting while it was let in: nobody else would look again (IDN-11).
+    if let Err(rejection) = node.back_ends.load().recheck(&subject.identity) {
+        let departure = crate::router::Departure {
+            parked: parked.map(|parked| *parked).unwrap_or_default(),
+            session_expiry_interval: grant.session_expiry_interval(),
+            will: None,
+        };
+        node.router.depart(&handle, departure, Instant::now());
+        return Err(admitted.refuse(Cause::Rejected(rejection)));
+    }
+    node.router.keep(
+        &handle,
+        grant.session_expiry_interval(),
+        grant.connect().will.as_ref(),
+    );
     let now = Instant::now();
     let session_present = parked.is_some();
     let Parked { carried, replays } = parked.map(|parked| *parked).unwrap_or_default();
@@ -118,8 +133,12 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         &Packet::ConnAck(Box::new(greeting(&admitted, session_present))),
         &mut output,
     ); // [MQTT-3.2.0-1]
-    for _ in session.resend(now, &mut output) {
+    let store = node.router.store();
+    for ticket in session.resend(store.current(), store.committed(), now, &mut output) {
         node.counters().dropped.add(1);
+        if let Some(ticket) = ticket {
+            store.settle(&ticket);
+        }
     }
     node.metrics.connections_admitted.add(1);
     Ok(Connection::new(

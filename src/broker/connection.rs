@@ -8,7 +8,7 @@ use crate::mqtt::{Disconnect, Packet, ReasonCode, TopicName, Will};
 use crate::net::{PeerTls, Stream};
 use crate::policy::{Compiled, PublishPermit};
 use crate::router::{Departure, End, Parked, Replay, RouteCache, SessionHandle};
-use crate::session::{Output, ProtocolError, Session};
+use crate::session::{Output, Position, ProtocolError, Session};
 use ahash::AHashMap;
 use bytes::BytesMut;
 use std::future::Future;
@@ -43,6 +43,10 @@ pub struct Connection {
     /// With a client certificate: to judge it again when the trust changes.
     pub(super) peer_tls: Option<Box<PeerTls>>,
     pub(super) will: Option<Box<Will>>,
+    /// The highest sequence handed to the client, of a session that is kept.
+    pub(super) sent: u64,
+    /// The store wakes this connection when this is committed.
+    pub(super) waits_for: Option<Position>,
     pub(super) last_received: Instant,
     pub(super) paused_until: Option<Instant>,
     /// Since when the peer has taken nothing of what waits for it.
@@ -94,7 +98,7 @@ impl Connection {
         let now = Instant::now();
         let valid_until = grant.valid_until(now);
         let Parts {
-            rights,
+            rights: _,
             will,
             occupied,
             door,
@@ -102,12 +106,19 @@ impl Connection {
             peer_tls,
         } = grant.into_parts();
         node.connected();
+        // Those of the session: newer than the grant's where a reload came in between (POL-6).
+        let rights = Arc::clone(&entry.handle.rights());
+        if !Arc::ptr_eq(&rules, &door.rules.load_full()) {
+            entry.handle.outbox().rejudge();
+        }
         let mut connection = Self {
             node,
             stream,
             session: entry.session,
             handle: entry.handle,
             rights,
+            sent: 0,
+            waits_for: None,
             occupied,
             routes: RouteCache::default(),
             permits: AHashMap::new(),
@@ -134,6 +145,7 @@ impl Connection {
 
     /// Ends the session's attachment.
     fn depart(&mut self, ending: &Ending) {
+        self.tell_sent();
         let clean = matches!(ending, Ending::Disconnected(disconnect) if disconnect.reason_code == ReasonCode::Success);
         let session_expiry_interval = self.session.session_expiry_interval();
         let carried = self.session.take_carried();
@@ -211,7 +223,7 @@ impl Connection {
             return Poll::Ready(());
         };
         let until = closing.until;
-        if matches!(closing.ending, Ending::Lost(_) | Ending::Disconnected(_)) {
+        if matches!(closing.ending, Ending::Lost(_)) {
             return Poll::Ready(());
         }
         if now >= until || self.flush(cx, now).is_err() {

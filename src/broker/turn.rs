@@ -4,7 +4,7 @@ use super::connection::{Connection, Ending};
 use super::worker::{Worker, count};
 use crate::mqtt::{self, DecodeError, Packet};
 use crate::router::Room;
-use crate::session::{Output, Sent};
+use crate::session::{Output, Position, Sent};
 use bytes::{Bytes, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -63,7 +63,10 @@ impl Connection {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
-        if self.output.len() >= OUTPUT_CAP || self.paused_until.is_some() {
+        if self.output.len() >= OUTPUT_CAP
+            || self.paused_until.is_some()
+            || self.session.is_congested()
+        {
             return Ok(false);
         }
         let mut scratch = std::mem::take(&mut worker.scratch);
@@ -169,21 +172,27 @@ impl Connection {
         now: Instant,
     ) -> Result<bool, Ending> {
         let before = self.output.len();
+        let was_congested = self.session.is_congested();
+        let committed = self.node.router.store().committed();
         if self.session.awaited().is_some() {
-            self.session
-                .release(self.node.router.store().committed(), &mut self.output);
+            self.session.release(committed, &mut self.output);
         }
         self.replay(cx, worker, now);
-        loop {
+        let awaited = loop {
             let room = Room {
                 window: self.session.window(),
                 bytes: WRITE_BATCH.saturating_sub(self.output.len()),
+                below: self.session.below(),
+                committed,
             };
             worker.deliveries.clear();
             let taken =
                 self.handle
                     .outbox()
                     .take(room, DELIVERIES, &mut worker.deliveries, cx.waker());
+            if let Some(wanted) = taken.wanted {
+                self.node.router.fetch(&self.handle, wanted);
+            }
             if taken.rejudge {
                 self.rejudge()?;
             }
@@ -193,8 +202,42 @@ impl Connection {
             }
             // What was dropped left its room in the window to others that wait.
             if (!taken.more && all_sent) || self.output.len() >= WRITE_BATCH {
-                return Ok(self.output.len() > before);
+                break taken.awaits;
             }
+        };
+        self.tell_sent();
+        self.await_commit(cx, awaited, committed);
+        // Not read for its answers' sake, and there is room now: nothing else would wake us for what waits in the socket.
+        if was_congested && !self.session.is_congested() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(self.output.len() > before)
+    }
+
+    /// What was handed over is in flight after a crash too; the store learns it once a turn.
+    pub(super) fn tell_sent(&mut self) {
+        let sent = std::mem::take(&mut self.sent);
+        if sent > 0 {
+            self.node.router.store().sent(self.handle.id(), sent);
+        }
+    }
+
+    /// Has the store wake us when the next thing that waits for the disk may go on.
+    fn await_commit(&mut self, cx: &Context<'_>, delivery: Option<Position>, committed: Position) {
+        let answers = self.session.awaited();
+        let Some(position) = delivery.into_iter().chain(answers).min() else {
+            return;
+        };
+        // Asked for before, and not yet come.
+        if self
+            .waits_for
+            .is_some_and(|asked| asked <= position && asked > committed)
+        {
+            return;
+        }
+        self.waits_for = Some(position);
+        if self.node.router.store().wait(position, cx.waker()) {
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -205,17 +248,22 @@ impl Connection {
             deliveries, tally, ..
         } = worker;
         for delivery in deliveries.drain(..) {
-            let qos = delivery.qos;
+            let (qos, sequence) = (delivery.qos, delivery.sequence);
+            let ticket = delivery.ticket.clone();
             match self.session.deliver(delivery, now, &mut self.output) {
-                Sent::Yes => count(&mut tally.publish_sent, qos),
-                Sent::Expired => {
-                    all_sent = false;
-                    self.node.counters().expired_messages.add(1);
+                Sent::Yes => {
+                    count(&mut tally.publish_sent, qos);
+                    if ticket.is_some() {
+                        self.sent = self.sent.max(sequence);
+                    }
+                    continue;
                 }
-                Sent::TooLarge => {
-                    all_sent = false;
-                    self.node.counters().dropped.add(1);
-                }
+                Sent::Expired => self.node.counters().expired_messages.add(1),
+                Sent::TooLarge => self.node.counters().dropped.add(1),
+            }
+            all_sent = false;
+            if let Some(ticket) = ticket {
+                self.node.router.store().settle(&ticket);
             }
         }
         all_sent
@@ -228,7 +276,9 @@ impl Connection {
             && let Some(replay) = self.replays.first_mut()
         {
             worker.deliveries.clear();
-            let room = self.session.window().min(STEP);
+            // What a durable session has been given goes through its queue: not more than the window takes.
+            let waiting = self.handle.outbox().load().0;
+            let room = self.session.window().saturating_sub(waiting).min(STEP);
             let router = &self.node.router;
             let goes_on = router.replay(&self.handle, replay, room, now, &mut worker.deliveries);
             let found = !worker.deliveries.is_empty();

@@ -3,6 +3,7 @@
 use super::handle::{Owner, Parked, SessionHandle, State};
 use super::outbox::End;
 use super::publish::Wakes;
+use super::store::SessionRecord;
 use super::{RouteCache, Router};
 use crate::limits;
 use crate::mqtt::{ReasonCode, Will};
@@ -94,6 +95,12 @@ impl Router {
             }
         }
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        // Admitted under policies that a reload has replaced since: whoever is not in the registry yet was not judged again with the others (POL-6).
+        let rights = if rights.generation() == self.policies.load().generation() {
+            Arc::clone(rights)
+        } else {
+            self.rights(subject)
+        };
         let claim = match self
             .limits
             .claim_session(&subject.identity.namespace, &subject.identity.username)
@@ -101,11 +108,45 @@ impl Router {
             Ok(claim) => claim,
             Err(refusal) => return Claim::Refused(Refused::Quota(refusal)),
         };
-        let handle = Arc::new(SessionHandle::new(id, subject, Arc::clone(rights), claim));
+        let handle = Arc::new(SessionHandle::new(id, subject, rights, Some(claim)));
         handle.set_durable(session_expiry_interval > 0);
         handle.outbox().set_online(true);
         shard.insert(Arc::clone(&subject.client_id), Arc::clone(&handle));
         Claim::New(handle)
+    }
+
+    /// The store has, from here on, what must outlive the connection of a claimed session: the session itself, and its will.
+    pub fn keep(&self, handle: &SessionHandle, session_expiry_interval: u32, will: Option<&Will>) {
+        let is_owed = handle.is_durable() || will.is_some() || handle.is_kept();
+        if !is_owed || !self.store.keeps() {
+            return;
+        }
+        handle.set_kept();
+        self.store.save(SessionRecord {
+            id: handle.id(),
+            subject: Arc::clone(handle.rights().subject()),
+            session_expiry_interval,
+            connected: true,
+            expires_at: None,
+            will: will.cloned().map(Box::new),
+            will_at: None,
+        });
+    }
+
+    /// The record of a session without a connection.
+    pub(super) fn save_parked(&self, handle: &SessionHandle, state: &State) {
+        if !handle.is_kept() {
+            return;
+        }
+        self.store.save(SessionRecord {
+            id: handle.id(),
+            subject: Arc::clone(handle.rights().subject()),
+            session_expiry_interval: state.session_expiry_interval,
+            connected: false,
+            expires_at: state.expires_at,
+            will: state.will.clone(),
+            will_at: state.will_at,
+        });
     }
 
     fn take_over(&self, handle: &SessionHandle, state: &mut MutexGuard<'_, State>) -> Claim {
@@ -156,12 +197,17 @@ impl Router {
                     .and_then(|seconds| now.checked_add(Duration::from_secs(u64::from(seconds))));
                 state.will = will.map(Box::new);
             }
+            state.session_expiry_interval = session_expiry_interval;
             handle.set_durable(true);
             self.set_timer(handle, &state);
+            // A will that is due now is taken back only when it was published: a crash in between publishes it.
+            if due_now.is_none() {
+                self.save_parked(handle, &state);
+            }
             (due_now, std::mem::take(&mut state.waiters))
         };
         if let Some(will) = due_now {
-            self.publish_will(handle, will, now, &mut wakes);
+            self.send_will(handle, will, now, &mut wakes);
         }
         wakes.wake();
         for waiter in waiters {
@@ -205,14 +251,27 @@ impl Router {
             drop(state);
             drop(shard);
             if let Some(will) = due {
-                self.publish_will(&handle, *will, now, &mut wakes);
+                self.send_will(&handle, *will, now, &mut wakes);
             }
         }
         wakes.wake();
+        self.sweep(now);
+        self.timers.next()
+    }
+
+    /// Retained messages whose time has passed.
+    fn sweep(&self, now: Instant) {
+        let gate = self.store.gate();
+        let swept = self.retained.sweep(now);
+        if self.store.keeps() {
+            for (message, version) in &swept {
+                self.store.forget_retained(message.topic(), *version);
+            }
+        }
+        drop(gate);
         self.counters
             .expired_messages
-            .add(u64::try_from(self.retained.sweep(now).len()).unwrap_or(0));
-        self.timers.next()
+            .add(u64::try_from(swept.len()).unwrap_or(u64::MAX));
     }
 
     /// Ends a session for good, whoever it belongs to; its connection, if any, is asked to go first and ends it.
@@ -253,6 +312,8 @@ impl Router {
             self.remove(subscription, handle.id());
         }
         let mut wakes = Wakes::default();
+        // One commit: what moves to others leaves this session in the same moment.
+        let gate = self.store.gate();
         if let Some(will) = will {
             self.publish_will(handle, *will, now, &mut wakes);
         }
@@ -261,10 +322,22 @@ impl Router {
             .unwrap_or_default()
             .into_deliveries();
         self.redistribute(inflight.chain(handle.outbox().close()), &mut wakes);
+        if handle.is_kept() {
+            self.store.remove(handle.id());
+        }
+        drop(gate);
         wakes.wake();
         for waiter in waiters {
             let _ = waiter.send(());
         }
+    }
+
+    /// The will of a session that goes on: published and taken back in one commit.
+    fn send_will(&self, handle: &SessionHandle, will: Will, now: Instant, wakes: &mut Wakes) {
+        let gate = self.store.gate();
+        self.publish_will(handle, will, now, wakes);
+        self.save_parked(handle, &handle.state.lock());
+        drop(gate);
     }
 
     /// A will is judged again when it is sent, as the identity then is (POL-8).
@@ -281,7 +354,7 @@ impl Router {
         self.counters.dropped.add(u64::from(published.is_err()));
     }
 
-    fn set_timer(&self, handle: &Arc<SessionHandle>, state: &State) {
+    pub(super) fn set_timer(&self, handle: &Arc<SessionHandle>, state: &State) {
         if let Some(at) = [state.expires_at, state.will_at]
             .into_iter()
             .flatten()

@@ -24,8 +24,10 @@ pub struct SessionHandle {
     /// The owner's rights as they are now; replaced when policies or the identity change.
     rights: ArcSwap<Compiled>,
     durable: AtomicBool,
+    /// The store has a record of it.
+    kept: AtomicBool,
     /// Its place under `limits.state`.
-    _claim: SessionClaim,
+    _claim: Option<SessionClaim>,
     pub(super) state: Mutex<State>,
 }
 
@@ -47,6 +49,8 @@ pub(super) struct State {
     pub will: Option<Box<Will>>,
     pub will_at: Option<Instant>,
     pub expires_at: Option<Instant>,
+    /// In seconds, as it was agreed when the last connection ended.
+    pub session_expiry_interval: u32,
 }
 
 /// What a session without a connection keeps.
@@ -72,7 +76,7 @@ impl SessionHandle {
         id: SessionId,
         subject: &Subject,
         rights: Arc<Compiled>,
-        claim: SessionClaim,
+        claim: Option<SessionClaim>,
     ) -> Self {
         Self {
             id,
@@ -81,6 +85,7 @@ impl SessionHandle {
             outbox: Outbox::default(),
             rights: ArcSwap::new(rights),
             durable: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
             _claim: claim,
             state: Mutex::new(State {
                 attached: true,
@@ -120,6 +125,14 @@ impl SessionHandle {
 
     pub(super) fn set_durable(&self, durable: bool) {
         self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     pub fn subscription_count(&self) -> usize {

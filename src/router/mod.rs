@@ -7,6 +7,7 @@ mod index;
 mod outbox;
 mod publish;
 mod registry;
+mod restore;
 mod retained;
 mod route;
 mod shared;
@@ -17,15 +18,15 @@ mod timers;
 pub use self::claim::{Claim, Departure, Refused};
 pub use self::counters::Counters;
 pub use self::handle::{Owner, Parked, SessionHandle, Subscribed};
-pub use self::outbox::{End, Outbox, Room, Taken};
-pub use self::publish::{Published, Wakes};
+pub use self::outbox::{End, Outbox, Room, Taken, Wanted};
+pub use self::publish::{PublishError, Published, Wakes};
 pub use self::retained::Replay;
 pub use self::route::RouteCache;
 pub use self::store::{
     Accepted, Fetch, Page, Restored, RestoredSession, SessionRecord, Spilled, Store, WINDOW_BYTES,
     WINDOW_MESSAGES,
 };
-pub use self::subscribe::SubscribeError;
+pub use self::subscribe::{Made, SubscribeError};
 
 use self::index::Index;
 use self::registry::Registry;
@@ -155,5 +156,7 @@ impl Settings {
     }
 }
 
+#[cfg(test)]
+mod paper;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! What waits for one session: a bounded queue behind a short lock, and one wake for many pushes.
 
+use super::store::{Spilled, WINDOW_BYTES, WINDOW_MESSAGES};
 use crate::mqtt::{QoS, ReasonCode};
-use crate::session::{Delivery, QueueConfig, WhenFull};
+use crate::session::{Delivery, Position, QueueConfig, SessionId, Ticket, WhenFull};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 /// Publishers push, the session's connection takes. Nobody waits for anybody.
@@ -16,6 +18,10 @@ pub struct Outbox {
 struct Inner {
     queue: VecDeque<Delivery>,
     bytes: usize,
+    /// The last one given to a delivery of QoS 1 or 2.
+    sequence: u64,
+    /// What is only in the store, behind the queue.
+    spill: Option<Box<Spill>>,
     /// Of the connection, from its last look on.
     waker: Option<Waker>,
     /// The connection found nothing: the next push wakes it. One that is held up by its client is woken by its socket.
@@ -24,6 +30,22 @@ struct Inner {
     ended: bool,
     end: Option<End>,
     rejudge: bool,
+}
+
+/// The part of a durable session's queue that memory is not spent on.
+#[derive(Debug, Default)]
+struct Spill {
+    held: Spilled,
+    /// Everything up to this sequence is in the queue or was.
+    after: u64,
+    fetching: bool,
+}
+
+/// The part of the queue that is wanted from the store next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub after: u64,
+    pub up_to: u64,
 }
 
 /// Why a connection is to end, as another part of the broker asks it to.
@@ -35,13 +57,16 @@ pub struct End {
 }
 
 /// What became of a push.
-#[derive(Debug)]
-pub enum Pushed {
-    Queued,
-    /// Queued, and this older one was dropped for it.
-    Displaced(Delivery),
-    /// Not queued: full, or QoS 0 for a session that is offline or stalled, or the session has ended.
-    Dropped(Delivery),
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// It is queued, or will be delivered from the store. Otherwise it was dropped: full, or QoS 0 for a session that is offline or behind, or the session has ended.
+    pub accepted: bool,
+    /// What the store must be told, of a durable session.
+    pub stored: Option<Delivery>,
+    /// An older one that was dropped for it.
+    pub displaced: Option<Delivery>,
+    /// The window has run empty while the store holds more.
+    pub wanted: Option<Wanted>,
 }
 
 /// What a connection finds when it looks.
@@ -51,6 +76,10 @@ pub struct Taken {
     pub rejudge: bool,
     /// Something is left that did not fit this turn or the client's window.
     pub more: bool,
+    /// The next one may leave once this is committed.
+    pub awaits: Option<Position>,
+    /// To be fetched from the store.
+    pub wanted: Option<Wanted>,
 }
 
 /// How much a connection takes in one turn.
@@ -59,44 +88,54 @@ pub struct Room {
     /// QoS 1 and 2 messages that the client's window has room for.
     pub window: usize,
     pub bytes: usize,
+    /// Sequences from here on would take identifiers that are not free yet.
+    pub below: u64,
+    /// A QoS 2 message leaves only when it is on disk: its identifier must mean the same after a crash.
+    pub committed: Position,
 }
 
+/// A connected session's window: it is emptied as fast as its client takes.
+const ONLINE_MESSAGES: usize = 4096;
+const ONLINE_BYTES: usize = 4 * 1024 * 1024;
+/// The store is asked for more when the window is as low as this.
+const LOW: usize = WINDOW_MESSAGES / 2;
+
 impl Outbox {
-    /// Adds a delivery of `bytes`; a sleeping connection's waker goes to `wakes`, for the caller to wake after its whole batch.
+    /// Adds a delivery of `bytes`, with a ticket when it is `stored`; a sleeping connection's waker goes to `wakes`, for the caller to wake after its whole batch.
     pub fn push(
         &self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         bytes: usize,
         limits: &QueueConfig,
+        stored: Option<SessionId>,
         wakes: &mut Vec<Waker>,
     ) -> Pushed {
         let mut inner = self.inner.lock();
-        if inner.ended || (!inner.online && delivery.qos == QoS::AtMostOnce) {
-            return Pushed::Dropped(delivery);
+        let mut pushed = Pushed::default();
+        let at_most_once = delivery.qos == QoS::AtMostOnce;
+        let stored = stored.filter(|_| !at_most_once);
+        // QoS 0 may not overtake what is still in the store, and is not worth a place there.
+        if inner.ended || (at_most_once && (!inner.online || inner.spill.is_some())) {
+            return pushed;
         }
-        let mut displaced = None;
-        let maximum_bytes = usize::try_from(limits.bytes.get()).unwrap_or(usize::MAX);
-        if inner.queue.len() >= limits.messages
-            || (inner.bytes.saturating_add(bytes) > maximum_bytes && !inner.queue.is_empty())
-        {
+        if inner.is_full(bytes, limits) {
             match limits.when_full {
-                WhenFull::DropNewest => return Pushed::Dropped(delivery),
+                WhenFull::DropNewest => return pushed,
                 WhenFull::DropOldest => {
-                    displaced = inner.queue.pop_front();
-                    if let Some(old) = &displaced {
-                        inner.bytes = inner.bytes.saturating_sub(old.message.queued_bytes());
-                    }
-                    // One large message may not push out many small ones: it is the one to go.
-                    if inner.queue.len() >= limits.messages
-                        || inner.bytes.saturating_add(bytes) > maximum_bytes
-                    {
-                        if let Some(old) = displaced {
-                            inner.bytes += old.message.queued_bytes();
-                            inner.queue.push_front(old);
-                        }
-                        return Pushed::Dropped(delivery);
+                    if !inner.displace(bytes, limits, &mut pushed) {
+                        return pushed;
                     }
                 }
+            }
+        }
+        inner.number(&mut delivery, stored);
+        pushed.accepted = true;
+        if stored.is_some() {
+            pushed.stored = Some(delivery.clone());
+            if delivery.share.is_none() && inner.is_past_window() {
+                let after = delivery.sequence.saturating_sub(1);
+                inner.spill(after, bytes);
+                return pushed;
             }
         }
         inner.bytes += bytes;
@@ -105,10 +144,7 @@ impl Outbox {
             inner.armed = false;
             wakes.extend(inner.waker.take());
         }
-        match displaced {
-            Some(old) => Pushed::Displaced(old),
-            None => Pushed::Queued,
-        }
+        pushed
     }
 
     /// Moves what there is room for into `taken_into`. With nothing to do the waker is kept for the next push.
@@ -123,11 +159,18 @@ impl Outbox {
         let mut taken = Taken {
             end: inner.end.take(),
             rejudge: std::mem::take(&mut inner.rejudge),
-            more: false,
+            ..Taken::default()
         };
         let (mut window, mut bytes) = (room.window, 0);
         while let Some(next) = inner.queue.front() {
             if next.qos > QoS::AtMostOnce {
+                if next.sequence >= room.below {
+                    break;
+                }
+                if let Some(position) = next.awaits(room.committed) {
+                    taken.awaits = Some(position);
+                    break;
+                }
                 match window.checked_sub(1) {
                     Some(left) => window = left,
                     // Only an acknowledgement makes room: that wakes the connection by itself.
@@ -147,6 +190,9 @@ impl Outbox {
             inner.queue.shrink_to(0);
         }
         inner.armed = inner.queue.is_empty();
+        if inner.spill.is_some() {
+            taken.wanted = inner.want();
+        }
         if !inner
             .waker
             .as_ref()
@@ -170,12 +216,76 @@ impl Outbox {
                 .queue
                 .retain(|delivery| delivery.qos > QoS::AtMostOnce);
             if inner.queue.len() != before {
-                inner.bytes = inner
-                    .queue
-                    .iter()
-                    .map(|delivery| delivery.message.queued_bytes())
-                    .sum();
+                inner.count_bytes();
             }
+            inner.trim();
+        }
+    }
+
+    /// What a page of the store's brings; `last` was looked at, and there is more behind it.
+    pub(super) fn refill(&self, wanted: Wanted, deliveries: Vec<Delivery>, last: Option<u64>) {
+        let mut inner = self.inner.lock();
+        if inner.ended {
+            return;
+        }
+        // Its connection went meanwhile and the window shrank: what was asked for is not what comes next.
+        let is_next = inner
+            .spill
+            .as_ref()
+            .is_some_and(|spill| spill.after == wanted.after);
+        if !is_next {
+            if let Some(spill) = &mut inner.spill {
+                spill.fetching = false;
+            }
+            return;
+        }
+        let mut brought = Spilled::default();
+        for delivery in deliveries {
+            brought.messages += 1;
+            brought.bytes += delivery.message.queued_bytes();
+            inner.queue.push_back(delivery);
+        }
+        inner.bytes += brought.bytes;
+        let sequence = inner.sequence;
+        if let Some(spill) = &mut inner.spill {
+            spill.fetching = false;
+            spill.held.messages = spill.held.messages.saturating_sub(brought.messages);
+            spill.held.bytes = spill.held.bytes.saturating_sub(brought.bytes);
+            spill.after = last.unwrap_or(wanted.up_to);
+            if last.is_none() && sequence == wanted.up_to {
+                inner.spill = None;
+            }
+        }
+        inner.armed = false;
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Gives a delivery that did not come through the queue its place in the order.
+    pub(super) fn number(&self, delivery: &mut Delivery) {
+        self.inner.lock().number(delivery, None);
+    }
+
+    /// What a session that was kept begins with.
+    pub(super) fn restore(&self, window: Vec<Delivery>, spilled: Spilled, last_sequence: u64) {
+        let mut inner = self.inner.lock();
+        inner.sequence = last_sequence;
+        let after = window
+            .iter()
+            .filter(|delivery| delivery.share.is_none())
+            .map(|delivery| delivery.sequence)
+            .max();
+        inner.queue = window.into();
+        inner.count_bytes();
+        if spilled.messages > 0 {
+            inner.spill = Some(Box::new(Spill {
+                held: spilled,
+                after: after.unwrap_or(0),
+                fetching: false,
+            }));
         }
     }
 
@@ -219,6 +329,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         inner.ended = true;
         inner.bytes = 0;
+        inner.spill = None;
         std::mem::take(&mut inner.queue)
     }
 
@@ -238,11 +349,8 @@ impl Outbox {
             }
             (kept, withdrawn)
         };
-        inner.bytes = kept
-            .iter()
-            .map(|delivery| delivery.message.queued_bytes())
-            .sum();
         inner.queue = kept;
+        inner.count_bytes();
         withdrawn
     }
 
@@ -250,9 +358,134 @@ impl Outbox {
         self.inner.lock().online
     }
 
-    /// Messages waiting, and their bytes.
+    /// Messages in memory.
+    pub fn held(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+
+    /// Messages waiting, and their bytes, in memory or not.
     pub fn load(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (inner.queue.len(), inner.bytes)
+        let spilled = inner.spilled();
+        (
+            inner.queue.len() + spilled.messages,
+            inner.bytes + spilled.bytes,
+        )
+    }
+}
+
+impl Inner {
+    fn spilled(&self) -> Spilled {
+        self.spill
+            .as_ref()
+            .map(|spill| spill.held)
+            .unwrap_or_default()
+    }
+
+    fn is_full(&self, bytes: usize, limits: &QueueConfig) -> bool {
+        let spilled = self.spilled();
+        let messages = self.queue.len() + spilled.messages;
+        let maximum = usize::try_from(limits.bytes.get()).unwrap_or(usize::MAX);
+        messages >= limits.messages
+            || (self.bytes + spilled.bytes).saturating_add(bytes) > maximum && messages > 0
+    }
+
+    /// Drops the oldest for a new one; false when that one is the one to go.
+    fn displace(&mut self, bytes: usize, limits: &QueueConfig, pushed: &mut Pushed) -> bool {
+        let Some(old) = self.queue.pop_front() else {
+            // The oldest are in the store and on their way here: for that moment a window more is held.
+            pushed.wanted = self.want();
+            let spilled = self.spilled();
+            return spilled.messages < limits.messages.saturating_add(WINDOW_MESSAGES);
+        };
+        let size = old.message.queued_bytes();
+        self.bytes = self.bytes.saturating_sub(size);
+        // One large message may not push out many small ones: it is the one to go.
+        if self.is_full(bytes, limits) {
+            self.bytes += size;
+            self.queue.push_front(old);
+            return false;
+        }
+        pushed.displaced = Some(old);
+        if self.spill.is_some() {
+            pushed.wanted = self.want();
+        }
+        true
+    }
+
+    fn number(&mut self, delivery: &mut Delivery, stored: Option<SessionId>) {
+        if delivery.qos == QoS::AtMostOnce {
+            return;
+        }
+        self.sequence += 1;
+        delivery.sequence = self.sequence;
+        delivery.ticket = stored.map(|session| Arc::new(Ticket::new(session, self.sequence)));
+    }
+
+    fn is_past_window(&self) -> bool {
+        let (messages, bytes) = if self.online {
+            (ONLINE_MESSAGES, ONLINE_BYTES)
+        } else {
+            (WINDOW_MESSAGES, WINDOW_BYTES)
+        };
+        self.spill.is_some() || self.queue.len() >= messages || self.bytes >= bytes
+    }
+
+    fn spill(&mut self, after: u64, bytes: usize) {
+        let spill = self.spill.get_or_insert_with(|| {
+            Box::new(Spill {
+                after,
+                ..Spill::default()
+            })
+        });
+        spill.held.messages += 1;
+        spill.held.bytes += bytes;
+    }
+
+    /// A session without a connection keeps its oldest; the others are in the store.
+    fn trim(&mut self) {
+        let (mut kept, mut kept_bytes) = (0, 0);
+        let mut trimmed = Spilled::default();
+        let mut first = None;
+        self.queue.retain(|delivery| {
+            let size = delivery.message.queued_bytes();
+            if delivery.ticket.is_none() || delivery.share.is_some() {
+                return true;
+            }
+            if first.is_none() && kept < WINDOW_MESSAGES && kept_bytes < WINDOW_BYTES {
+                kept += 1;
+                kept_bytes += size;
+                return true;
+            }
+            first.get_or_insert(delivery.sequence);
+            trimmed.messages += 1;
+            trimmed.bytes += size;
+            false
+        });
+        let Some(first) = first else { return };
+        self.count_bytes();
+        self.queue.shrink_to_fit();
+        let spill = self.spill.get_or_insert_default();
+        spill.held.messages += trimmed.messages;
+        spill.held.bytes += trimmed.bytes;
+        spill.after = first.saturating_sub(1);
+    }
+
+    fn want(&mut self) -> Option<Wanted> {
+        let (low, up_to) = (self.queue.len() < LOW, self.sequence);
+        let spill = self.spill.as_mut().filter(|spill| low && !spill.fetching)?;
+        spill.fetching = true;
+        Some(Wanted {
+            after: spill.after,
+            up_to,
+        })
+    }
+
+    fn count_bytes(&mut self) {
+        self.bytes = self
+            .queue
+            .iter()
+            .map(|delivery| delivery.message.queued_bytes())
+            .sum();
     }
 }

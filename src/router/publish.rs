@@ -3,15 +3,21 @@
 use super::Router;
 use super::handle::SessionHandle;
 use super::index::Entry;
+use super::outbox::{Pushed, Wanted};
 use super::route::{Route, RouteCache};
 use super::shared::Group;
+use super::store::{Accepted, Fetch, WINDOW_BYTES};
 use crate::limits;
 use crate::mqtt::{QoS, Subscription};
 use crate::policy::PublishPermit;
-use crate::session::{Content, Delivery, Message, Position, QueueConfig, SessionId};
+use crate::session::{Content, Delivery, Message, Position, QueueConfig, SessionId, WhenFull};
+use crate::units::ByteSize;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
+
+/// Messages asked of the store at a time.
+const PAGE_MESSAGES: usize = 512;
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +40,19 @@ impl Wakes {
     }
 }
 
+/// Why a permitted message was not taken. It is neither stored nor routed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("{0}")]
+    Quota(#[from] limits::Refusal),
+    /// A message that must survive, and a disk that takes none.
+    #[error("the store takes nothing: the disk is full or failing")]
+    Store,
+}
+
 impl Router {
-    /// Routes a permitted message; `cache` is the publisher's own. A retained message over its caps is refused whole: 0x97, neither stored nor routed.
+    /// Routes a permitted message; `cache` is the publisher's own. Over the caps of retained messages, or when it could not be kept as promised, it is refused whole:
+    /// 0x97, neither stored nor routed.
     pub fn publish(
         &self,
         permit: PublishPermit,
@@ -43,24 +60,28 @@ impl Router {
         cache: &mut RouteCache,
         now: Instant,
         wakes: &mut Wakes,
-    ) -> Result<Published, limits::Refusal> {
+    ) -> Result<Published, PublishError> {
+        let received = content.received;
         let message = Arc::new(Message::new(permit, content, now));
-        let position = Position::default();
-        if message.retain() {
-            self.retained.set(&message, &self.limits)?;
-        }
         let publisher = message.publisher();
         let route = cache.route(message.topic(), &self.generations, || {
             Route::find(&self.index.read(), message.topic(), publisher)
         });
-        if route.is_empty() {
-            return Ok(Published {
-                matched: false,
-                position,
-            });
-        }
+        let keeps = self.keeps(&message, &route)?;
+        // Told to outboxes and store under one commit.
+        let gate = if self.store.keeps() {
+            self.store.gate()
+        } else {
+            None
+        };
+        let version = if message.retain() {
+            Some(self.retained.set(&message, &self.limits)?)
+        } else {
+            None
+        };
         let settings = self.settings.load();
         let bytes = message.queued_bytes();
+        let mut kept = Vec::new();
         let mut dropped = 0;
         for target in &route.targets {
             let retain = message.retain() && target.retain_as_published; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
@@ -77,25 +98,120 @@ impl Router {
                 sequence: 0,
                 ticket: None,
             };
-            dropped += target
-                .handle
-                .outbox()
-                .push(delivery, bytes, &settings.mqtt.queue, &mut wakes.0)
-                .dropped();
+            let pushed = target.handle.outbox().push(
+                delivery,
+                bytes,
+                &settings.mqtt.queue,
+                self.stored(&target.handle),
+                &mut wakes.0,
+            );
+            dropped += self.pushed(&target.handle, pushed, &mut kept);
         }
         for group in &route.groups {
-            if self
-                .offer(group, &message, bytes, &settings.shared_queue, wakes)
-                .is_none()
-            {
+            if !self.offer(
+                group,
+                &message,
+                bytes,
+                &settings.shared_queue,
+                wakes,
+                &mut kept,
+            ) {
                 dropped += 1;
             }
         }
         self.counters.dropped.add(dropped);
+        let retain = version.filter(|_| keeps);
+        let position = if retain.is_some() || !kept.is_empty() || received.is_some() {
+            self.store.publish(Accepted {
+                message: &message,
+                retain,
+                deliveries: kept,
+                received: received.map(|identifier| (publisher, identifier)),
+            })
+        } else {
+            Position::default()
+        };
+        drop(gate);
         Ok(Published {
-            matched: true,
+            matched: !route.is_empty(),
             position,
         })
+    }
+
+    /// Whether a retained message is written too; an error when the message must survive and cannot. QoS 0 promises nothing and goes on.
+    fn keeps(&self, message: &Message, route: &Route) -> Result<bool, PublishError> {
+        if !self.store.keeps() {
+            return Ok(false);
+        }
+        if self.store.accepting() {
+            return Ok(true);
+        }
+        let is_owed = message.qos() > QoS::AtMostOnce
+            && (message.retain()
+                || !route.groups.is_empty()
+                || route
+                    .targets
+                    .iter()
+                    .any(|target| target.handle.is_durable()));
+        if is_owed {
+            Err(PublishError::Store)
+        } else {
+            Ok(false)
+        }
+    }
+
+    /// Whose ticket a delivery to this session needs.
+    pub(super) fn stored(&self, handle: &SessionHandle) -> Option<SessionId> {
+        (handle.is_durable() && self.store.keeps()).then(|| handle.id())
+    }
+
+    /// Sees to what a push left behind; gives how many were dropped.
+    fn pushed(&self, handle: &Arc<SessionHandle>, pushed: Pushed, kept: &mut Vec<Delivery>) -> u64 {
+        kept.extend(pushed.stored);
+        if let Some(wanted) = pushed.wanted {
+            self.fetch(handle, wanted);
+        }
+        let displaced = pushed.displaced.is_some();
+        if let Some(ticket) = pushed.displaced.and_then(|old| old.ticket) {
+            self.store.settle(&ticket);
+        }
+        u64::from(displaced) + u64::from(!pushed.accepted)
+    }
+
+    /// Asks the store for the next part of a queue; what the session may no longer get is left out.
+    pub fn fetch(&self, handle: &Arc<SessionHandle>, wanted: Wanted) {
+        let session = Arc::clone(handle);
+        let store = Arc::clone(&self.store);
+        self.store.fetch(Fetch {
+            session: handle.id(),
+            after: wanted.after,
+            up_to: wanted.up_to,
+            messages: PAGE_MESSAGES,
+            bytes: WINDOW_BYTES,
+            reply: Box::new(move |page| {
+                let rights = session.rights();
+                let (kept, withheld): (Vec<_>, Vec<_>) =
+                    page.deliveries.into_iter().partition(|delivery| {
+                        rights.permits_delivery(
+                            delivery.message.topic(),
+                            delivery.qos,
+                            delivery.retain,
+                            None,
+                        )
+                    });
+                let last = kept.last().map(|delivery| delivery.sequence);
+                for ticket in withheld
+                    .iter()
+                    .filter_map(|delivery| delivery.ticket.as_ref())
+                {
+                    store.settle(ticket);
+                }
+                let last = withheld.last().map(|delivery| delivery.sequence).max(last);
+                session
+                    .outbox()
+                    .refill(wanted, kept, last.filter(|_| page.more));
+            }),
+        });
     }
 
     /// Hands deliveries of a member that left for good to the others of its group. MQTT 5.0 section 4.8.2
@@ -113,22 +229,31 @@ impl Router {
             else {
                 continue;
             };
-            let bytes = delivery.message.queued_bytes();
-            if self
-                .offer(
-                    &group,
-                    &delivery.message,
-                    bytes,
-                    &settings.shared_queue,
-                    wakes,
-                )
-                .is_none()
-            {
+            let message = &delivery.message;
+            let bytes = message.queued_bytes();
+            let mut kept = Vec::new();
+            if !self.offer(
+                &group,
+                message,
+                bytes,
+                &settings.shared_queue,
+                wakes,
+                &mut kept,
+            ) {
                 self.counters.dropped.add(1);
+            }
+            if !kept.is_empty() {
+                self.store.publish(Accepted {
+                    message,
+                    retain: None,
+                    deliveries: kept,
+                    received: None,
+                });
             }
         }
     }
 
+    /// Whether a member took it.
     fn offer(
         &self,
         group: &Group,
@@ -136,8 +261,8 @@ impl Router {
         bytes: usize,
         queue: &QueueConfig,
         wakes: &mut Wakes,
-    ) -> Option<Arc<SessionHandle>> {
-        let mut taken_by = None;
+        kept: &mut Vec<Delivery>,
+    ) -> bool {
         group.offer(|member: &Entry| {
             let qos = message.qos().min(member.options.maximum_qos);
             let retain = message.retain() && member.options.retain_as_published;
@@ -163,18 +288,57 @@ impl Router {
                 sequence: 0,
                 ticket: None,
             };
-            let accepted = member
-                .handle
-                .outbox()
-                .push(delivery, bytes, queue, &mut wakes.0)
-                .dropped()
-                == 0;
-            if accepted {
-                taken_by = Some(Arc::clone(&member.handle));
-            }
+            let pushed = member.handle.outbox().push(
+                delivery,
+                bytes,
+                queue,
+                self.stored(&member.handle),
+                &mut wakes.0,
+            );
+            let accepted = pushed.accepted;
+            kept.extend(pushed.stored);
             accepted
-        });
-        taken_by
+        })
+    }
+
+    /// Retained messages for a new subscription get their places in the session's order. A durable session's go through its queue and into the store as well; what is
+    /// left in `taken` may leave at once.
+    pub(super) fn number(&self, handle: &Arc<SessionHandle>, taken: &mut Vec<Delivery>) {
+        /// The connection asks for no more than its client's window takes.
+        const UNLIMITED: QueueConfig = QueueConfig {
+            messages: usize::MAX,
+            bytes: ByteSize::bytes(u64::MAX),
+            when_full: WhenFull::DropNewest,
+        };
+        let Some(session) = self.stored(handle) else {
+            for delivery in taken {
+                handle.outbox().number(delivery);
+            }
+            return;
+        };
+        let gate = self.store.gate();
+        // Its own connection asks: nobody is to be woken.
+        let mut nobody = Vec::new();
+        for delivery in taken.drain(..) {
+            let message = Arc::clone(&delivery.message);
+            let bytes = message.queued_bytes();
+            let pushed =
+                handle
+                    .outbox()
+                    .push(delivery, bytes, &UNLIMITED, Some(session), &mut nobody);
+            let mut kept = Vec::new();
+            let dropped = self.pushed(handle, pushed, &mut kept);
+            self.counters.dropped.add(dropped);
+            if !kept.is_empty() {
+                self.store.publish(Accepted {
+                    message: &message,
+                    retain: None,
+                    deliveries: kept,
+                    received: None,
+                });
+            }
+        }
+        drop(gate);
     }
 
     /// A deny overlaps the subscription: this one message is judged (POL-1).
@@ -195,15 +359,6 @@ impl Router {
     }
 }
 
-impl super::outbox::Pushed {
-    fn dropped(&self) -> u64 {
-        match self {
-            Self::Queued => 0,
-            Self::Displaced(_) | Self::Dropped(_) => 1,
-        }
-    }
-}
-
 impl Content {
     /// What a session publishes.
     pub fn from_session(
@@ -220,6 +375,7 @@ impl Content {
             payload,
             properties,
             publisher,
+            received: None,
         }
     }
 }

@@ -53,15 +53,15 @@ const STEP: usize = 2048;
 
 impl Retained {
     /// Keeps the message, or forgets its topic when the payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-    /// Over a cap nothing is changed.
-    pub fn set(&self, message: &Arc<Message>, limits: &Limits) -> Result<(), limits::Refusal> {
+    /// Over a cap nothing is changed. Gives the number of the change: later ones have higher ones.
+    pub fn set(&self, message: &Arc<Message>, limits: &Limits) -> Result<u64, limits::Refusal> {
         let mut inner = self.inner.write();
         inner.version += 1;
         let version = inner.version;
         let mut old = inner.messages.remove(message.topic());
         if message.payload().is_empty() {
             old.map(|entry| inner.forget(entry));
-            return Ok(());
+            return Ok(version);
         }
         let claim = match claim(message, old.as_mut(), limits) {
             Ok(claim) => claim,
@@ -73,21 +73,18 @@ impl Retained {
             }
         };
         old.map(|entry| inner.forget(entry));
-        if let Some(at) = message.expires_at() {
-            inner
-                .expiring
-                .insert((at, version), message.topic().clone());
-        }
-        inner.bytes += cost(message);
-        // Judged under generation 0, that is: not since it was retained.
-        let entry = Entry {
-            message: Arc::clone(message),
-            version,
-            judged: AtomicU64::new(0),
-            claim,
-        };
-        inner.messages.insert(message.topic().clone(), entry);
-        Ok(())
+        inner.insert(message, version, claim);
+        Ok(version)
+    }
+
+    /// A message that was kept takes its place again, over the caps or not.
+    pub fn restore(&self, message: &Arc<Message>, limits: &Limits) {
+        let identity = &message.author().identity;
+        let claim = limits.adopt_retained(&identity.namespace, &identity.username, cost(message));
+        let mut inner = self.inner.write();
+        inner.version += 1;
+        let version = inner.version;
+        inner.insert(message, version, claim);
     }
 
     pub fn find(&self, topic: &TopicName) -> Option<Arc<Message>> {
@@ -98,8 +95,8 @@ impl Retained {
             .map(|entry| Arc::clone(&entry.message))
     }
 
-    /// Drops what has expired, at most a step at a time; gives what was dropped.
-    pub fn sweep(&self, now: Instant) -> Vec<Arc<Message>> {
+    /// Drops what has expired, at most a step at a time; gives what was dropped, with its version.
+    pub fn sweep(&self, now: Instant) -> Vec<(Arc<Message>, u64)> {
         let mut swept = Vec::new();
         let mut inner = self.inner.write();
         while swept.len() < STEP
@@ -114,7 +111,7 @@ impl Retained {
                 .is_some_and(|entry| entry.version == version)
                 && let Some(entry) = inner.messages.remove(&topic)
             {
-                swept.push(inner.forget(entry));
+                swept.push((inner.forget(entry), version));
             }
         }
         swept
@@ -207,6 +204,21 @@ impl Replay {
 }
 
 impl Inner {
+    fn insert(&mut self, message: &Arc<Message>, version: u64, claim: Option<RetainedClaim>) {
+        if let Some(at) = message.expires_at() {
+            self.expiring.insert((at, version), message.topic().clone());
+        }
+        self.bytes += cost(message);
+        // Judged under generation 0, that is: not since it was retained.
+        let entry = Entry {
+            message: Arc::clone(message),
+            version,
+            judged: AtomicU64::new(0),
+            claim,
+        };
+        self.messages.insert(message.topic().clone(), entry);
+    }
+
     fn forget(&mut self, entry: Entry) -> Arc<Message> {
         self.bytes = self.bytes.saturating_sub(cost(&entry.message));
         if let Some(at) = entry.message.expires_at() {

@@ -51,8 +51,8 @@ pub trait Store: Send + Sync {
     /// Deliveries up to this one were handed to the client. Written along with what else is.
     fn sent(&self, session: SessionId, sequence: u64);
 
-    /// The topic's retained message is gone: it has expired.
-    fn forget_retained(&self, topic: &TopicName);
+    /// The topic's retained message of this version is gone: it has expired. The caller holds the [`Store::gate`] under which that was found.
+    fn forget_retained(&self, topic: &TopicName, version: u64);
 
     /// The commit that takes what is written now.
     fn current(&self) -> Position;
@@ -70,8 +70,9 @@ pub trait Store: Send + Sync {
 /// A message that was accepted, and all that must be on disk before its publisher is told.
 pub struct Accepted<'a> {
     pub message: &'a Arc<Message>,
-    /// It is, or with an empty payload clears, its topic's retained message.
-    pub retain: bool,
+    /// It is, or with an empty payload clears, its topic's retained message, of this version. Publishers of one topic may tell the store in another order than they
+    /// took the topic; those that share a commit are told apart by this: the highest stands.
+    pub retain: Option<u64>,
     /// To durable sessions: each has a ticket. The caller still holds the [`Store::gate`] under which they were numbered.
     pub deliveries: Vec<Delivery>,
     /// A durable publisher's QoS 2 identifier: a repeated PUBLISH is not taken again. [MQTT-4.3.3-10]

@@ -7,7 +7,7 @@ use super::retained::Replay;
 use super::{Parked, Router};
 use crate::mqtt::{RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
 use crate::policy::{self, SubscribePermit};
-use crate::session::{Delivery, SessionId};
+use crate::session::{Delivery, Position, SessionId};
 use std::collections::btree_map;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +19,16 @@ pub enum SubscribeError {
     TooMany(usize),
     #[error("the session has ended")]
     Ended,
+    #[error("the store takes nothing: the disk is full or failing")]
+    Store,
+}
+
+/// A subscription that was made.
+pub struct Made {
+    /// Retained messages that it asks for.
+    pub replay: Option<Replay>,
+    /// Once this is committed the client may be told.
+    pub position: Position,
 }
 
 impl Router {
@@ -29,7 +39,7 @@ impl Router {
         permit: SubscribePermit,
         options: SubscriptionOptions,
         identifier: Option<SubscriptionIdentifier>,
-    ) -> Result<Option<Replay>, SubscribeError> {
+    ) -> Result<Made, SubscribeError> {
         let subscription = permit.subscription().clone();
         let options = SubscriptionOptions {
             maximum_qos: options.maximum_qos.min(permit.maximum_qos()),
@@ -41,6 +51,10 @@ impl Router {
             identifier,
             checked,
         };
+        let mut position = Position::default();
+        if self.stored(handle).is_some() && !self.store.accepting() {
+            return Err(SubscribeError::Store);
+        }
         let is_new = {
             let mut state = handle.state.lock();
             if state.ended {
@@ -63,6 +77,9 @@ impl Router {
             };
             // In the index before the lock goes: an end of the session in between would leave an orphan.
             self.insert(handle, &subscription, subscribed);
+            if self.stored(handle).is_some() {
+                position = self.store.subscribe(handle.id(), &subscription, subscribed);
+            }
             is_new
         };
         let replays = match options.retain_handling {
@@ -71,26 +88,32 @@ impl Router {
             RetainHandling::DoNotSend => false,
         };
         // A shared subscription gets no retained messages when it is made. MQTT 5.0 section 4.8.2
-        Ok((replays && subscription.share.is_none()).then(|| {
+        let replay = (replays && subscription.share.is_none()).then(|| {
             self.retained
                 .replay(subscription, options.maximum_qos, identifier, checked)
-        }))
+        });
+        Ok(Made { replay, position })
     }
 
-    /// Whether there was such a subscription. [MQTT-3.10.4-1]
-    pub fn unsubscribe(&self, handle: &Arc<SessionHandle>, subscription: &Subscription) -> bool {
+    /// Where the store has it that the subscription is gone, if there was one. [MQTT-3.10.4-1]
+    pub fn unsubscribe(
+        &self,
+        handle: &Arc<SessionHandle>,
+        subscription: &Subscription,
+    ) -> Option<Position> {
         let mut state = handle.state.lock();
-        let existed = state.subscriptions.remove(subscription).is_some();
-        if existed {
-            self.remove(subscription, handle.id());
-        }
-        existed
+        state.subscriptions.remove(subscription)?;
+        self.remove(subscription, handle.id());
+        Some(match self.stored(handle) {
+            Some(session) => self.store.unsubscribe(session, subscription),
+            None => Position::default(),
+        })
     }
 
     /// The next retained messages of a replay, as many as `room` says; false when it is over.
     pub fn replay(
         &self,
-        handle: &SessionHandle,
+        handle: &Arc<SessionHandle>,
         replay: &mut Replay,
         room: usize,
         now: Instant,
@@ -107,21 +130,23 @@ impl Router {
         if left == 0 {
             return true;
         }
-        self.retained
+        let goes_on = self
+            .retained
             .resume(replay, policies.as_ref(), now, |delivery| {
                 if !checked || self.permits(handle, &delivery.message, delivery.qos, true, None) {
                     taken.push(delivery);
                     left -= 1;
                 }
                 left > 0
-            })
+            });
+        self.number(handle, taken);
+        goes_on
     }
 
     /// Judges a session again under the policies in force: its subscriptions, its queue, its replays, and then its connection's own memory (POL-6).
     pub(super) fn rejudge(&self, handle: &Arc<SessionHandle>) {
         let rights = self.rights(handle.rights().subject());
         handle.set_rights(Arc::clone(&rights));
-        let mut withdrawn = Vec::new();
         {
             let mut state = handle.state.lock();
             let subscriptions = std::mem::take(&mut state.subscriptions);
@@ -136,7 +161,9 @@ impl Router {
                     }
                     Err(_) => {
                         self.remove(&subscription, handle.id());
-                        withdrawn.push(subscription);
+                        if let Some(session) = self.stored(handle) {
+                            self.store.unsubscribe(session, &subscription);
+                        }
                     }
                 }
             }
@@ -156,13 +183,19 @@ impl Router {
                 share,
             )
         });
+        for ticket in refused
+            .iter()
+            .filter_map(|delivery| delivery.ticket.as_ref())
+        {
+            self.store.settle(ticket);
+        }
         self.counters
             .withheld
             .add(u64::try_from(refused.len()).unwrap_or(u64::MAX));
         handle.outbox().rejudge();
     }
 
-    fn insert(
+    pub(super) fn insert(
         &self,
         handle: &Arc<SessionHandle>,
         subscription: &Subscription,

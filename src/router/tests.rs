@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+use super::paper::Paper;
 use super::*;
 use crate::identity::{Identity, Method};
 use crate::limits::LimitsConfig;
@@ -14,7 +15,7 @@ use crate::mqtt::{
     QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions, Text,
     TopicLimits, TopicName, Will,
 };
-use crate::session::{Content, Delivery, SessionId};
+use crate::session::{Content, Delivery, Position, SessionId};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,13 +32,14 @@ fn policies(yaml: &str) -> Arc<Policies> {
 }
 
 fn router(mqtt: MqttConfig) -> Router {
+    let mut store = Paper::default();
+    store.forgetful = true;
+    router_over(mqtt, &Arc::new(store))
+}
+
+fn router_over(mqtt: MqttConfig, store: &Arc<Paper>) -> Router {
     let limits = Arc::new(Limits::new(LimitsConfig::default(), [1; 4], Instant::now()));
-    Router::new(
-        policies(ALLOW),
-        mqtt,
-        Arc::new(crate::store::Memory),
-        limits,
-    )
+    Router::new(policies(ALLOW), mqtt, Arc::clone(store) as _, limits)
 }
 
 fn subject(namespace: &str, client_id: &str) -> Arc<Subject> {
@@ -96,6 +98,7 @@ fn subscribe(
             SubscriptionIdentifier::new(identifier),
         )
         .unwrap()
+        .replay
 }
 
 fn publish(router: &Router, topic: &str, qos: QoS, retain: bool, payload: &str) -> Published {
@@ -120,15 +123,21 @@ fn publish(router: &Router, topic: &str, qos: QoS, retain: bool, payload: &str) 
 }
 
 fn take(handle: &SessionHandle) -> Vec<Delivery> {
-    let mut taken = Vec::new();
+    take_at(handle, Position(0)).1
+}
+
+fn take_at(handle: &SessionHandle, committed: Position) -> (Taken, Vec<Delivery>) {
+    let mut deliveries = Vec::new();
     let room = Room {
+        below: u64::MAX,
+        committed,
         window: usize::MAX,
         bytes: usize::MAX,
     };
-    handle
+    let taken = handle
         .outbox()
-        .take(room, usize::MAX, &mut taken, Waker::noop());
-    taken
+        .take(room, usize::MAX, &mut deliveries, Waker::noop());
+    (taken, deliveries)
 }
 
 fn payloads(handle: &SessionHandle) -> Vec<String> {
@@ -168,8 +177,8 @@ proptest! {
             let Ok(permit) = handle.rights().permit_subscribe(&subscription, QoS::AtMostOnce) else { continue };
             router.subscribe(&handle, permit, SubscriptionOptions::default(), None).unwrap();
             if gone.contains(&number) {
-                prop_assert!(router.unsubscribe(&handle, &subscription));
-                prop_assert!(!router.unsubscribe(&handle, &subscription));
+                prop_assert!(router.unsubscribe(&handle, &subscription).is_some());
+                prop_assert!(router.unsubscribe(&handle, &subscription).is_none());
             } else if subscription.filter.matches(&topic) {
                 expected.insert(handle.id());
             }
@@ -261,6 +270,8 @@ fn a_taken_over_session_goes_to_the_next_with_its_queue() {
         panic!("it is online")
     };
     let room = Room {
+        below: u64::MAX,
+        committed: Position(0),
         window: 1,
         bytes: 1,
     };
@@ -381,4 +392,218 @@ fn pol_06_what_a_reload_forbids_is_gone_when_it_returns() {
     );
     let subscribed = handle.subscriptions()[0].1;
     assert!(subscribed.checked);
+}
+
+#[test]
+fn what_durable_sessions_must_get_is_what_an_acknowledgement_waits_for() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
+    for handle in [&durable, &passing] {
+        subscribe(&router, handle, "t", QoS::ExactlyOnce, 1);
+    }
+    let published = publish(&router, "t", QoS::AtLeastOnce, false, "x");
+    assert_eq!(published.position, Position(1));
+    let published = publish(&router, "t", QoS::AtMostOnce, false, "x");
+    assert_eq!(published.position, Position(0), "QoS 0 promises nothing");
+    let published = publish(&router, "elsewhere", QoS::AtLeastOnce, true, "x");
+    assert_eq!(published.position, Position(1), "retained");
+    assert_eq!(
+        (store.rows(&durable), store.rows(&passing)),
+        (vec![1], vec![])
+    );
+    for delivery in take(&durable) {
+        if let Some(ticket) = &delivery.ticket {
+            router.store().settle(ticket);
+        }
+    }
+    assert!(store.rows(&durable).is_empty());
+}
+
+#[test]
+fn a_durable_sessions_qos_2_leaves_only_when_it_is_on_disk() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
+    for handle in [&durable, &passing] {
+        subscribe(&router, handle, "t", QoS::ExactlyOnce, 1);
+    }
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtMostOnce] {
+        publish(&router, "t", qos, false, "x");
+    }
+    assert_eq!(take(&passing).len(), 3);
+    let (taken, deliveries) = take_at(&durable, store.committed());
+    assert_eq!((taken.awaits, deliveries.len()), (Some(Position(1)), 1));
+    let (taken, deliveries) = take_at(&durable, store.commit());
+    assert_eq!((taken.awaits, deliveries.len()), (None, 2), "in order");
+}
+
+#[test]
+fn a_long_queue_is_in_memory_for_a_window_only_and_comes_back_in_order() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let handle = open(&router, "durable", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    let departure = |parked| Departure {
+        parked,
+        session_expiry_interval: 60,
+        will: None,
+    };
+    // Some while it is there, more when it is not.
+    for number in 0..1000 {
+        publish(&router, "t", QoS::AtLeastOnce, false, &number.to_string());
+    }
+    router.depart(&handle, departure(Parked::default()), Instant::now());
+    for number in 1000..3000 {
+        publish(&router, "t", QoS::AtLeastOnce, false, &number.to_string());
+    }
+    assert_eq!(handle.outbox().load().0, 3000);
+    assert_eq!(handle.outbox().held(), WINDOW_MESSAGES);
+    let rights = Arc::clone(&handle.rights());
+    assert!(matches!(
+        router.claim(&rights, false, 60, Instant::now()),
+        Claim::Resumed(..)
+    ));
+    let mut seen = Vec::new();
+    for round in 0..100 {
+        let (taken, deliveries) = take_at(&handle, Position(0));
+        for delivery in &deliveries {
+            let payload = String::from_utf8(delivery.message.payload().to_vec()).unwrap();
+            seen.push(payload.parse::<usize>().unwrap());
+        }
+        if let Some(wanted) = taken.wanted {
+            router.fetch(&handle, wanted);
+        }
+        // While pages come more is published behind them.
+        if round < 5 {
+            publish(
+                &router,
+                "t",
+                QoS::AtLeastOnce,
+                false,
+                &(3000 + round).to_string(),
+            );
+        }
+        store.answer();
+    }
+    assert_eq!(seen, (0..3005).collect::<Vec<_>>());
+    assert_eq!(handle.outbox().load(), (0, 0));
+}
+
+#[test]
+fn the_oldest_of_a_full_queue_goes_wherever_it_is() {
+    let store = Arc::new(Paper::default());
+    let mut mqtt = MqttConfig::default();
+    mqtt.queue.messages = 1000;
+    let router = router_over(mqtt, &store);
+    let handle = open(&router, "durable", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    let departure = Departure {
+        parked: Parked::default(),
+        session_expiry_interval: 60,
+        will: None,
+    };
+    router.depart(&handle, departure, Instant::now());
+    for number in 0..5000 {
+        publish(&router, "t", QoS::AtLeastOnce, false, &number.to_string());
+        store.answer();
+    }
+    assert_eq!(handle.outbox().load().0, 1000);
+    assert_eq!(
+        store.rows(&handle),
+        (4001..=5000).collect::<Vec<u64>>(),
+        "the store forgets what was dropped"
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_what_it_could_not_keep_and_lets_the_rest_go_on() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
+    subscribe(&router, &durable, "kept", QoS::AtLeastOnce, 1);
+    for filter in ["kept", "passing"] {
+        subscribe(&router, &passing, filter, QoS::AtLeastOnce, 1);
+    }
+    store.set_full(true);
+    let attempt = |topic: &str, qos, retain| {
+        let rights = router.rights(&subject("password", "publisher"));
+        let topic = TopicName::new(text(topic), TopicLimits::default()).unwrap();
+        let permit = rights.permit_publish(topic, qos, retain).unwrap();
+        let content = Content::from_session(SessionId(0), Bytes::from_static(b"x"), None);
+        router
+            .publish(
+                permit,
+                content,
+                &mut RouteCache::default(),
+                Instant::now(),
+                &mut Wakes::default(),
+            )
+            .is_ok()
+    };
+    for (topic, qos, retain, taken) in [
+        ("kept", QoS::AtLeastOnce, false, false),
+        ("kept", QoS::AtMostOnce, false, true),
+        ("passing", QoS::AtLeastOnce, false, true),
+        ("passing", QoS::AtLeastOnce, true, false),
+    ] {
+        assert_eq!(
+            attempt(topic, qos, retain),
+            taken,
+            "{topic} {qos:?} {retain}"
+        );
+    }
+    assert!(store.rows(&durable).is_empty());
+    assert_eq!(store.retained(), 0);
+    store.set_full(false);
+    assert!(
+        attempt("kept", QoS::AtLeastOnce, false),
+        "resumes by itself"
+    );
+}
+
+#[test]
+fn what_the_store_knows_of_a_session_follows_its_life() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let now = Instant::now();
+    let (durable, passing) = (open(&router, "durable", 60), open(&router, "passing", 0));
+    router.keep(&passing, 0, None);
+    assert!(store.record(&passing).is_none(), "nothing of it survives");
+    router.keep(&durable, 60, None);
+    assert!(store.record(&durable).unwrap().connected);
+    let departure = Departure {
+        parked: Parked::default(),
+        session_expiry_interval: 60,
+        will: None,
+    };
+    router.depart(&durable, departure, now);
+    let record = store.record(&durable).unwrap();
+    assert!(!record.connected && record.expires_at.is_some());
+    router.handle_timeout(now + Duration::from_secs(61));
+    assert!(store.record(&durable).is_none(), "expired");
+    assert_eq!(store.received(), 0);
+}
+
+#[test]
+fn pol_06_who_was_admitted_under_older_policies_gets_the_rights_of_now() {
+    let router = router(MqttConfig::default());
+    let rights = router.rights(&subject("password", "late"));
+    let stricter = policies(&format!("{ALLOW}{DENY}"));
+    router.replace(stricter, MqttConfig::default());
+    let Claim::New(handle) = router.claim(&rights, false, 0, Instant::now()) else {
+        panic!("it is new");
+    };
+    let topic = TopicName::new(text("secret/plan"), TopicLimits::default()).unwrap();
+    assert!(
+        rights
+            .permit_publish(topic.clone(), QoS::AtMostOnce, false)
+            .is_ok()
+    );
+    assert!(
+        handle
+            .rights()
+            .permit_publish(topic, QoS::AtMostOnce, false)
+            .is_err()
+    );
 }

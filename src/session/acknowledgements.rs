@@ -32,6 +32,10 @@ impl Acknowledgements {
         self.0.pop_front().map(|(_, packet)| packet)
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What the oldest one waits for.
     pub fn awaited(&self) -> Option<Position> {
         self.0.front().map(|(position, _)| *position)

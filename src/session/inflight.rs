@@ -1,23 +1,20 @@
 //! QoS 1 and 2 messages on their way to the client, by packet identifier. MQTT 5.0 sections 4.3 and 4.4
 
 use super::message::Delivery;
+use super::ticket::Ticket;
 use crate::mqtt::PacketIdentifier;
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
-/// At most Receive Maximum messages; a slot's index is its packet identifier less one, so finding one costs an index and taken identifiers are restored before
-/// anything new is sent (SES-6).
+/// At most Receive Maximum messages. A packet identifier follows from the place of its message in the session's order, so it is the same after a crash and needs no
+/// write of its own; identifiers of a resumed session are taken before anything new is sent (SES-6).
 #[derive(Debug, Default)]
 pub struct Inflight {
-    slots: Vec<Option<Slot>>,
-    free: Vec<u16>,
+    /// The sequence of the first slot.
+    base: u64,
+    slots: VecDeque<Option<Outgoing>>,
     taken: usize,
-    order: u64,
-}
-
-#[derive(Debug)]
-struct Slot {
-    order: u64,
-    state: Outgoing,
 }
 
 /// Named after the packet it waits for.
@@ -25,8 +22,21 @@ struct Slot {
 pub enum Outgoing {
     PubAck(Delivery),
     PubRec(Delivery),
-    /// The message is the client's; only its identifier is kept. Holds the store's sequence number.
-    PubComp(u64),
+    /// The message is the client's; only its identifier is kept.
+    PubComp(Option<Arc<Ticket>>),
+}
+
+/// How far the newest message may be ahead of the oldest unacknowledged one: less than there are identifiers, and little memory.
+const SPAN: u64 = 16 * 1024;
+const IDENTIFIERS: u64 = 65_535;
+
+/// Of the message with this sequence. [MQTT-2.2.1-4]
+pub fn identifier(sequence: u64) -> PacketIdentifier {
+    let index = sequence.saturating_sub(1) % IDENTIFIERS;
+    u16::try_from(index + 1)
+        .ok()
+        .and_then(NonZeroU16::new)
+        .unwrap_or(NonZeroU16::MIN)
 }
 
 impl Inflight {
@@ -38,101 +48,159 @@ impl Inflight {
         self.taken == 0
     }
 
-    /// Takes the lowest identifier that was freed last, if fewer than `maximum` are taken. [MQTT-2.2.1-4]
-    pub fn insert(&mut self, outgoing: Outgoing, maximum: NonZeroU16) -> Option<PacketIdentifier> {
-        if self.taken >= usize::from(maximum.get()) {
+    /// Sequences from here on must wait for the oldest message to be acknowledged.
+    pub fn below(&self) -> u64 {
+        if self.taken == 0 {
+            u64::MAX
+        } else {
+            self.base.saturating_add(SPAN)
+        }
+    }
+
+    /// Takes the identifier that belongs to `sequence`; none when that is taken or out of reach.
+    pub fn insert(&mut self, sequence: u64, outgoing: Outgoing) -> Option<PacketIdentifier> {
+        if self.taken == 0 {
+            self.slots.clear();
+            self.base = sequence;
+        }
+        if sequence < self.base {
+            let missing = self.base - sequence;
+            if missing + u64::try_from(self.slots.len()).ok()? > SPAN {
+                return None;
+            }
+            for _ in 0..missing {
+                self.slots.push_front(None);
+            }
+            self.base = sequence;
+        }
+        let index = usize::try_from(sequence - self.base).ok()?;
+        if sequence >= self.base.saturating_add(SPAN) {
             return None;
         }
-        self.order += 1;
-        let slot = Slot {
-            order: self.order,
-            state: outgoing,
-        };
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = u16::try_from(self.slots.len()).ok()?;
-                self.slots.push(None);
-                index
-            }
-        };
-        let identifier = NonZeroU16::new(index.checked_add(1)?)?;
-        *self.slots.get_mut(usize::from(index))? = Some(slot);
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let slot = self.slots.get_mut(index)?;
+        if slot.is_some() {
+            return None;
+        }
+        *slot = Some(outgoing);
         self.taken += 1;
-        Some(identifier)
+        Some(identifier(sequence))
     }
 
     pub fn state(&self, identifier: PacketIdentifier) -> Option<&Outgoing> {
-        self.slots
-            .get(usize::from(identifier.get()) - 1)?
-            .as_ref()
-            .map(|slot| &slot.state)
+        self.slots.get(self.index(identifier)?)?.as_ref()
     }
 
     /// Frees the identifier.
     pub fn remove(&mut self, identifier: PacketIdentifier) -> Option<Outgoing> {
-        let index = identifier.get() - 1;
-        let slot = self.slots.get_mut(usize::from(index))?.take()?;
+        let index = self.index(identifier)?;
+        let outgoing = self.slots.get_mut(index)?.take()?;
         self.taken -= 1;
-        self.free.push(index);
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.base += 1;
+        }
         if self.taken == 0 {
             self.shrink();
         }
-        Some(slot.state)
+        Some(outgoing)
     }
 
     /// PUBREC came: from here on only the identifier is held. [MQTT-4.3.3-4]
     pub fn received(&mut self, identifier: PacketIdentifier) -> Option<Delivery> {
-        let slot = self
-            .slots
-            .get_mut(usize::from(identifier.get()) - 1)?
-            .as_mut()?;
-        let Outgoing::PubRec(delivery) = &slot.state else {
-            return None;
-        };
-        let sequence = delivery.sequence;
-        match std::mem::replace(&mut slot.state, Outgoing::PubComp(sequence)) {
-            Outgoing::PubRec(delivery) => Some(delivery),
-            Outgoing::PubAck(_) | Outgoing::PubComp(_) => None,
+        let index = self.index(identifier)?;
+        let slot = self.slots.get_mut(index)?;
+        match slot.take() {
+            Some(Outgoing::PubRec(delivery)) => {
+                *slot = Some(Outgoing::PubComp(delivery.ticket.clone()));
+                Some(delivery)
+            }
+            other => {
+                *slot = other;
+                None
+            }
         }
     }
 
-    /// All of them in the order they were first sent, for the resend after a reconnect. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
-    pub fn in_order(&self) -> Vec<(PacketIdentifier, &Outgoing)> {
-        let mut all: Vec<_> = self
-            .slots
-            .iter()
-            .zip(1u16..)
-            .filter_map(|(slot, identifier)| {
-                Some((
-                    slot.as_ref()?.order,
-                    NonZeroU16::new(identifier)?,
-                    &slot.as_ref()?.state,
-                ))
-            })
-            .collect();
-        all.sort_unstable_by_key(|(order, _, _)| *order);
-        all.into_iter()
-            .map(|(_, identifier, state)| (identifier, state))
-            .collect()
+    /// All of them in the session's order, for the resend after a reconnect. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
+    pub fn in_order(&self) -> impl Iterator<Item = (PacketIdentifier, &Outgoing)> {
+        (self.base..)
+            .zip(&self.slots)
+            .filter_map(|(sequence, slot)| Some((identifier(sequence), slot.as_ref()?)))
     }
 
     /// What a session that ends for good leaves to others. A QoS 2 message that was sent is nobody else's. [MQTT-4.8.2-5]
     pub fn into_deliveries(self) -> impl Iterator<Item = Delivery> {
-        let mut slots: Vec<Slot> = self.slots.into_iter().flatten().collect();
-        slots.sort_unstable_by_key(|slot| slot.order);
-        slots.into_iter().filter_map(|slot| match slot.state {
-            Outgoing::PubAck(delivery) => Some(delivery),
-            Outgoing::PubRec(_) | Outgoing::PubComp(_) => None,
-        })
+        self.slots
+            .into_iter()
+            .flatten()
+            .filter_map(|outgoing| match outgoing {
+                Outgoing::PubAck(delivery) => Some(delivery),
+                Outgoing::PubRec(_) | Outgoing::PubComp(_) => None,
+            })
+    }
+
+    fn index(&self, identifier: PacketIdentifier) -> Option<usize> {
+        let first = self.base.saturating_sub(1) % IDENTIFIERS;
+        let index = u64::from(identifier.get()) - 1;
+        usize::try_from((index + IDENTIFIERS - first) % IDENTIFIERS).ok()
     }
 
     /// An idle session holds no window: memory goes back once a large one is empty.
     fn shrink(&mut self) {
         const KEPT: usize = 64;
+        self.slots.clear();
         if self.slots.capacity() > KEPT {
-            self.slots = Vec::new();
-            self.free = Vec::new();
+            self.slots = VecDeque::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(inflight: &mut Inflight, sequence: u64) -> Option<u16> {
+        inflight
+            .insert(sequence, Outgoing::PubComp(None))
+            .map(NonZeroU16::get)
+    }
+
+    #[test]
+    fn identifiers_follow_from_the_sequence_and_come_round() {
+        let mut inflight = Inflight::default();
+        for (sequence, expected) in [(1, 1), (65_535, 65_535), (65_536, 1), (131_071, 1)] {
+            assert_eq!(take(&mut inflight, sequence), Some(expected), "{sequence}");
+            let identifier = NonZeroU16::new(expected).unwrap_or(NonZeroU16::MIN);
+            assert!(inflight.state(identifier).is_some());
+            assert!(inflight.remove(identifier).is_some());
+            assert!(inflight.remove(identifier).is_none(), "it is free");
+        }
+    }
+
+    #[test]
+    fn the_oldest_bounds_how_far_the_newest_may_be_and_order_is_kept() {
+        let mut inflight = Inflight::default();
+        // A retained message takes its place before older ones of the queue are sent.
+        for sequence in [65_530, 65_537, 65_529, 65_536] {
+            assert!(take(&mut inflight, sequence).is_some(), "{sequence}");
+        }
+        assert_eq!(take(&mut inflight, 65_530), None, "taken");
+        assert_eq!(inflight.below(), 65_529 + SPAN);
+        assert_eq!(take(&mut inflight, 65_529 + SPAN), None, "out of reach");
+        assert_eq!(take(&mut inflight, 65_537 - SPAN), None, "out of reach");
+        let order: Vec<u16> = inflight
+            .in_order()
+            .map(|(identifier, _)| identifier.get())
+            .collect();
+        assert_eq!(order, [65_529, 65_530, 1, 2]);
+        for identifier in [1, 65_529, 2, 65_530] {
+            let identifier = NonZeroU16::new(identifier).unwrap_or(NonZeroU16::MIN);
+            assert!(inflight.remove(identifier).is_some(), "{identifier}");
+        }
+        assert!(inflight.is_empty());
+        assert_eq!(inflight.below(), u64::MAX);
     }
 }

@@ -1,9 +1,10 @@
 //! A message that was permitted: shared by every session it goes to, never changed.
 
-use super::Ticket;
+use super::{Position, Ticket};
 use crate::identity::Subject;
 use crate::mqtt::{
-    PublishProperties, QoS, SubscriptionIdentifier, TopicName, encode_message_properties,
+    PacketIdentifier, PublishProperties, QoS, SubscriptionIdentifier, TopicName,
+    encode_message_properties,
 };
 use crate::policy::PublishPermit;
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub struct Content {
     pub properties: Option<Box<PublishProperties>>,
     /// For No Local: the session the message came from.
     pub publisher: SessionId,
+    /// Its QoS 2 identifier, when a durable session publishes it: kept in one step with the message.
+    pub received: Option<PacketIdentifier>,
 }
 
 /// A message as the store gives it back.
@@ -171,4 +174,14 @@ pub struct Delivery {
     pub sequence: u64,
     /// Of a delivery that must survive the process.
     pub ticket: Option<Arc<Ticket>>,
+}
+
+impl Delivery {
+    /// A durable session's QoS 2 message leaves only when it is on disk: the client remembers its identifier, and after a crash it must not name another message.
+    pub fn awaits(&self, committed: Position) -> Option<Position> {
+        if self.qos != QoS::ExactlyOnce {
+            return None;
+        }
+        self.ticket.as_ref()?.awaits(committed)
+    }
 }

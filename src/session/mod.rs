@@ -44,6 +44,8 @@ pub struct Session {
     incoming_aliases: IncomingAliases,
     outgoing_aliases: OutgoingAliases,
     acknowledgements: Acknowledgements,
+    /// PUBREL that wait for the disk.
+    releases: Acknowledgements,
     /// In seconds.
     session_expiry_interval: u32,
     keep_alive: Option<Duration>,
@@ -55,6 +57,20 @@ pub struct Session {
 pub struct Carried {
     pub inflight: Inflight,
     received: Received,
+}
+
+impl Carried {
+    /// What a session that was kept goes on with.
+    pub fn restore(inflight: Inflight, received: &[PacketIdentifier]) -> Self {
+        let mut carried = Self {
+            inflight,
+            ..Self::default()
+        };
+        for identifier in received {
+            carried.received.insert(*identifier);
+        }
+        carried
+    }
 }
 
 /// What the client said it can take.
@@ -73,10 +89,14 @@ pub enum Action {
     Publish(Incoming),
     Subscribe(Subscribe),
     Unsubscribe(Unsubscribe),
-    /// The client has the message: the store may forget it. Holds its sequence number.
-    Settled(u64),
-    /// The client released a QoS 2 identifier; answer by [`Session::complete`].
-    Released(PacketIdentifier),
+    /// The client has the message: the store may forget it.
+    Settled(Option<Arc<Ticket>>),
+    /// The client has a QoS 2 message (PUBREC), and a crash must not make it another one; answer by [`Session::send_release`].
+    HandedOver(PacketIdentifier, Arc<Ticket>),
+    /// A QoS 2 message that was taken over before; answer by [`Session::acknowledge_again`].
+    Repeated(PacketIdentifier),
+    /// The client released a QoS 2 identifier, which we did or did not hold; answer by [`Session::complete`].
+    Released(PacketIdentifier, bool),
     Disconnect(Disconnect),
     Reauthenticate(Auth),
 }
@@ -122,6 +142,7 @@ impl Session {
                     .min(settings.topic_alias_maximum),
             ),
             acknowledgements: Acknowledgements::default(),
+            releases: Acknowledgements::default(),
             session_expiry_interval: settings.session_expiry(connect),
             keep_alive: greeting::keep_alive(connect, &settings),
             enhanced_authentication: properties.authentication_method.is_some(),
@@ -152,10 +173,10 @@ impl Session {
     /// Takes one packet; what it answers by itself goes to `out`.
     pub fn receive(&mut self, packet: Packet, out: &mut Output) -> Result<Action, ProtocolError> {
         match packet {
-            Packet::Publish(publish) => self.on_publish(publish, out),
+            Packet::Publish(publish) => self.on_publish(publish),
             Packet::PubAck(ack) => self.on_puback(&ack),
             Packet::PubRec(ack) => self.on_pubrec(&ack, out),
-            Packet::PubRel(ack) => Ok(self.on_pubrel(&ack, out)),
+            Packet::PubRel(ack) => Ok(self.on_pubrel(&ack)),
             Packet::PubComp(ack) => self.on_pubcomp(&ack),
             Packet::Subscribe(subscribe) => Ok(Action::Subscribe(subscribe)),
             Packet::Unsubscribe(unsubscribe) => Ok(Action::Unsubscribe(unsubscribe)),
@@ -219,17 +240,39 @@ impl Session {
         }
     }
 
+    /// Answers [`Action::Repeated`] by PUBREC, once what was written so far is on disk: its message may be among it.
+    pub fn acknowledge_again(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        current: Position,
+        committed: Position,
+        out: &mut Output,
+    ) {
+        let packet = Packet::PubRec(Ack {
+            packet_identifier,
+            reason_code: ReasonCode::Success,
+            properties: None,
+        });
+        self.confirm(packet, current, committed, out);
+    }
+
     /// Answers [`Action::Released`] by PUBCOMP.
     pub fn complete(
         &mut self,
-        packet_identifier: PacketIdentifier,
+        (packet_identifier, was_held): (PacketIdentifier, bool),
         position: Position,
         committed: Position,
         out: &mut Output,
     ) {
+        // MQTT 3 has no way to say "not found": PUBCOMP ends the exchange.
+        let reason_code = if was_held {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
         let packet = Packet::PubComp(Ack {
             packet_identifier,
-            reason_code: ReasonCode::Success,
+            reason_code,
             properties: None,
         });
         if let Some(packet) = self.acknowledgements.push(packet, position, committed) {
@@ -237,16 +280,60 @@ impl Session {
         }
     }
 
-    /// Sends the acknowledgements whose commit is done. [MQTT-4.6.0-2]
+    /// Answers [`Action::HandedOver`] by PUBREL, in the order the PUBRECs came. [MQTT-4.6.0-4]
+    pub fn send_release(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        position: Position,
+        committed: Position,
+        out: &mut Output,
+    ) {
+        let packet = Packet::PubRel(Ack {
+            packet_identifier,
+            reason_code: ReasonCode::Success,
+            properties: None,
+        });
+        if let Some(packet) = self.releases.push(packet, position, committed) {
+            self.send(&packet, out);
+        }
+    }
+
+    /// Answers SUBSCRIBE or UNSUBSCRIBE once a durable session's change is on disk.
+    pub fn confirm(
+        &mut self,
+        packet: Packet,
+        position: Position,
+        committed: Position,
+        out: &mut Output,
+    ) {
+        if let Some(packet) = self.acknowledgements.push(packet, position, committed) {
+            self.send(&packet, out);
+        }
+    }
+
+    /// Sends the acknowledgements and releases whose commit is done. [MQTT-4.6.0-2]
     pub fn release(&mut self, committed: Position, out: &mut Output) {
         while let Some(packet) = self.acknowledgements.pop(committed) {
             self.send_acknowledgement(&packet, out);
         }
+        while let Some(packet) = self.releases.pop(committed) {
+            self.send(&packet, out);
+        }
     }
 
-    /// The commit that the oldest unsent acknowledgement waits for.
+    /// The commit that the oldest unsent acknowledgement or release waits for.
     pub fn awaited(&self) -> Option<Position> {
-        self.acknowledgements.awaited()
+        let (ours, theirs) = (self.acknowledgements.awaited(), self.releases.awaited());
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        }
+    }
+
+    /// Too many answers wait for the disk: what is not read asks for none.
+    pub fn is_congested(&self) -> bool {
+        const WAITING: usize = 4096;
+        self.acknowledgements.len() >= WAITING || self.releases.len() >= WAITING
     }
 
     /// Sends any packet but a PUBLISH; reason strings that the client did not ask for or cannot take are left out. [MQTT-3.4.2-2]
@@ -269,7 +356,7 @@ impl Session {
         Some(Box::new((Some(text), Vec::new())))
     }
 
-    fn on_publish(&mut self, publish: Publish, out: &mut Output) -> Result<Action, ProtocolError> {
+    fn on_publish(&mut self, publish: Publish) -> Result<Action, ProtocolError> {
         let alias = publish
             .properties
             .as_ref()
@@ -288,15 +375,7 @@ impl Session {
             && self.carried.received.contains(identifier)
         {
             // Taken over before: acknowledged again, not delivered again. [MQTT-4.3.3-10]
-            let packet = Packet::PubRec(Ack {
-                packet_identifier: identifier,
-                reason_code: ReasonCode::Success,
-                properties: None,
-            });
-            if let Some(packet) = self.acknowledgements.push(packet, Position(0), Position(0)) {
-                self.send(&packet, out);
-            }
-            return Ok(Action::Nothing);
+            return Ok(Action::Repeated(identifier));
         }
         self.window.take(publish.qos)?;
         Ok(Action::Publish(Incoming {
@@ -312,9 +391,9 @@ impl Session {
     fn on_puback(&mut self, ack: &Ack) -> Result<Action, ProtocolError> {
         match self.carried.inflight.state(ack.packet_identifier) {
             Some(Outgoing::PubAck(delivery)) => {
-                let sequence = delivery.sequence;
+                let ticket = delivery.ticket.clone();
                 self.carried.inflight.remove(ack.packet_identifier);
-                Ok(Action::Settled(sequence))
+                Ok(Action::Settled(ticket))
             }
             Some(Outgoing::PubRec(_) | Outgoing::PubComp(_)) => {
                 Err(ProtocolError::UnexpectedAcknowledgement)
@@ -329,15 +408,22 @@ impl Session {
         let reason_code = match self.carried.inflight.state(identifier) {
             Some(Outgoing::PubRec(delivery)) if ack.reason_code.is_error() => {
                 // The client will not have it: the exchange is over. [MQTT-4.3.3-4]
-                let sequence = delivery.sequence;
+                let ticket = delivery.ticket.clone();
                 self.carried.inflight.remove(identifier);
-                return Ok(Action::Settled(sequence));
+                return Ok(Action::Settled(ticket));
             }
             Some(Outgoing::PubRec(_)) => {
-                self.carried.inflight.received(identifier);
+                let delivery = self.carried.inflight.received(identifier);
+                if let Some(ticket) = delivery.and_then(|delivery| delivery.ticket) {
+                    return Ok(Action::HandedOver(identifier, ticket));
+                }
                 ReasonCode::Success
             }
-            Some(Outgoing::PubComp(_)) => ReasonCode::Success,
+            // Said again: its release may still be waiting for the disk, and that stays so.
+            Some(Outgoing::PubComp(Some(ticket))) => {
+                return Ok(Action::HandedOver(identifier, Arc::clone(ticket)));
+            }
+            Some(Outgoing::PubComp(None)) => ReasonCode::Success,
             Some(Outgoing::PubAck(_)) => return Err(ProtocolError::UnexpectedAcknowledgement),
             None if ack.reason_code.is_error() => return Ok(Action::Nothing),
             None => ReasonCode::PacketIdentifierNotFound,
@@ -353,29 +439,18 @@ impl Session {
         Ok(Action::Nothing)
     }
 
-    fn on_pubrel(&mut self, ack: &Ack, out: &mut Output) -> Action {
+    fn on_pubrel(&mut self, ack: &Ack) -> Action {
         let packet_identifier = ack.packet_identifier;
-        if self.carried.received.remove(packet_identifier) {
-            return Action::Released(packet_identifier);
-        }
-        // MQTT 3 has no way to say "not found": PUBCOMP ends the exchange.
-        self.send(
-            &Packet::PubComp(Ack {
-                packet_identifier,
-                reason_code: ReasonCode::PacketIdentifierNotFound,
-                properties: None,
-            }),
-            out,
-        );
-        Action::Nothing
+        let was_held = self.carried.received.remove(packet_identifier);
+        Action::Released(packet_identifier, was_held)
     }
 
     fn on_pubcomp(&mut self, ack: &Ack) -> Result<Action, ProtocolError> {
         match self.carried.inflight.state(ack.packet_identifier) {
-            Some(Outgoing::PubComp(sequence)) => {
-                let sequence = *sequence;
+            Some(Outgoing::PubComp(ticket)) => {
+                let ticket = ticket.clone();
                 self.carried.inflight.remove(ack.packet_identifier);
-                Ok(Action::Settled(sequence))
+                Ok(Action::Settled(ticket))
             }
             Some(Outgoing::PubAck(_) | Outgoing::PubRec(_)) => {
                 Err(ProtocolError::UnexpectedAcknowledgement)
@@ -396,8 +471,10 @@ impl Session {
     }
 
     fn send_acknowledgement(&mut self, packet: &Packet, out: &mut Output) {
-        let goes_on = matches!(packet, Packet::PubRec(ack) if !ack.reason_code.is_error());
-        if !goes_on {
+        let ends_exchange = matches!(packet, Packet::PubAck(_))
+            || matches!(packet, Packet::PubRec(ack) if ack.reason_code.is_error())
+            || matches!(packet, Packet::PubComp(ack) if ack.reason_code == ReasonCode::Success);
+        if ends_exchange {
             self.window.give_back();
         }
         self.send(packet, out);

@@ -2,8 +2,9 @@
 
 use super::alias::TopicForm;
 use super::inflight::Outgoing;
-use super::{Delivery, Output, Session};
-use crate::mqtt::{Ack, Packet, PacketIdentifier, PublishHead, QoS, ReasonCode};
+use super::{Delivery, Output, Position, Session, Ticket};
+use crate::mqtt::{PacketIdentifier, PublishHead, QoS};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What became of a delivery.
@@ -20,6 +21,11 @@ impl Session {
     /// QoS 1 and 2 messages that the client's Receive Maximum leaves room for. [MQTT-3.3.4-9]
     pub fn window(&self) -> usize {
         usize::from(self.peer.receive_maximum.get()).saturating_sub(self.carried.inflight.len())
+    }
+
+    /// Messages numbered from here on wait until the oldest unacknowledged one is settled.
+    pub fn below(&self) -> u64 {
+        self.carried.inflight.below()
     }
 
     /// Encodes a delivery; one of QoS 1 or 2 only while [`Session::window`] has room.
@@ -40,17 +46,25 @@ impl Session {
         } else {
             Outgoing::PubRec(kept)
         };
-        let identifier = self
-            .carried
-            .inflight
-            .insert(outgoing, self.peer.receive_maximum);
-        self.write_publish(&delivery, identifier, false, now, out);
-        Sent::Yes
+        match self.carried.inflight.insert(delivery.sequence, outgoing) {
+            Some(identifier) => {
+                self.write_publish(&delivery, Some(identifier), false, now, out);
+                Sent::Yes
+            }
+            // Cannot be while the outbox keeps to `below`: without a free identifier nothing may be sent.
+            None => Sent::TooLarge,
+        }
     }
 
     /// After a reconnect: unacknowledged messages and releases again, in their order, under their identifiers. [MQTT-4.4.0-1]
-    /// Gives the sequence numbers of those that the client can no longer take.
-    pub fn resend(&mut self, now: Instant, out: &mut Output) -> Vec<u64> {
+    /// A release leaves once what was written so far is on disk, `current`. Gives the tickets of those that the client can no longer take.
+    pub fn resend(
+        &mut self,
+        current: Position,
+        committed: Position,
+        now: Instant,
+        out: &mut Output,
+    ) -> Vec<Option<Arc<Ticket>>> {
         let inflight = std::mem::take(&mut self.carried.inflight);
         let mut too_large = Vec::new();
         for (identifier, outgoing) in inflight.in_order() {
@@ -59,27 +73,17 @@ impl Session {
                     if self.fits(delivery, now) {
                         self.write_publish(delivery, Some(identifier), true, now, out);
                     } else {
-                        too_large.push((identifier, delivery.sequence));
+                        too_large.push((identifier, delivery.ticket.clone()));
                     }
                 }
-                Outgoing::PubComp(_) => {
-                    let ack = Ack {
-                        packet_identifier: identifier,
-                        reason_code: ReasonCode::Success,
-                        properties: None,
-                    };
-                    self.send(&Packet::PubRel(ack), out);
-                }
+                Outgoing::PubComp(_) => self.send_release(identifier, current, committed, out),
             }
         }
         self.carried.inflight = inflight;
         for (identifier, _) in &too_large {
             self.carried.inflight.remove(*identifier);
         }
-        too_large
-            .into_iter()
-            .map(|(_, sequence)| sequence)
-            .collect()
+        too_large.into_iter().map(|(_, ticket)| ticket).collect()
     }
 
     fn fits(&self, delivery: &Delivery, now: Instant) -> bool {

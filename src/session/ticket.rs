@@ -52,6 +52,16 @@ impl Ticket {
         self.position.store(position.0, Ordering::Release);
     }
 
+    /// The commit to wait for, while the one that holds it is not done.
+    pub fn awaits(&self, committed: Position) -> Option<Position> {
+        match self.position.load(Ordering::Acquire) {
+            // Its publisher is about to tell the store: the next commit takes it.
+            UNTOLD => Some(Position(committed.0.saturating_add(1))),
+            position if position > committed.0 => Some(Position(position)),
+            _ => None,
+        }
+    }
+
     /// Whether a commit that is done holds it.
     pub fn is_committed(&self, committed: Position) -> bool {
         self.position.load(Ordering::Acquire) <= committed.0
@@ -94,6 +104,10 @@ mod tests {
     fn is_not_committed_before_the_store_was_told() {
         let ticket = Ticket::new(SessionId(1), 1);
         assert!(!ticket.is_committed(Position(5)));
+        assert_eq!(ticket.awaits(Position(5)), Some(Position(6)));
+        ticket.set_position(Position(7));
+        assert_eq!(ticket.awaits(Position(5)), Some(Position(7)));
+        assert_eq!(ticket.awaits(Position(7)), None);
         ticket.set_position(Position(6));
         assert!(!ticket.is_committed(Position(5)));
         assert!(ticket.is_committed(Position(6)));

@@ -62,7 +62,7 @@ impl Store for Memory {
 
     fn sent(&self, _session: SessionId, _sequence: u64) {}
 
-    fn forget_retained(&self, _topic: &TopicName) {}
+    fn forget_retained(&self, _topic: &TopicName, _version: u64) {}
 
     fn current(&self) -> Position {
         DONE
