@@ -121,6 +121,8 @@ async fn identify(visit: &Visit, username: String, password: Secret) -> Result<I
         password: Some(Arc::new(password)),
         cookie: None,
         authorization: None,
+        scram: None,
+        demanded: None,
         client_id: Text::default(),
         ip: visit.ip,
         listener: "admin".into(),

@@ -156,6 +156,8 @@ impl Shared {
             password: None,
             cookie: None,
             authorization: None,
+            scram: None,
+            demanded: None,
             client_id: Text::default(),
             ip,
             listener: "admin".into(),

@@ -45,11 +45,19 @@ impl Identified {
             connect,
             assigned,
             received,
+            authentication_data,
             ..
         } = greeted;
         let occupied = Occupied::new(buckets, user, places);
         Ok(Admitted {
-            grant: Grant::new(rights, connect, assigned, occupied, (door, rules), peer_tls),
+            grant: Grant::new(
+                rights,
+                (connect, authentication_data),
+                assigned,
+                occupied,
+                (door, rules),
+                peer_tls,
+            ),
             stream,
             received,
         })

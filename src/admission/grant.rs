@@ -2,11 +2,12 @@
 
 use super::door::{Door, Rules};
 use super::screen::Places;
-use crate::identity::Subject;
+use crate::identity::{Identity, Subject};
 use crate::limits::{ClientBuckets, UserSlot};
 use crate::mqtt::{Connect, Will};
 use crate::net::PeerTls;
 use crate::policy::Compiled;
+use bytes::Bytes;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -15,6 +16,7 @@ use std::time::{Instant, SystemTime};
 pub struct Grant {
     rights: Arc<Compiled>,
     connect: Box<Connect>,
+    authentication_data: Option<Bytes>,
     assigned: bool,
     occupied: Occupied,
     door: Arc<Door>,
@@ -53,7 +55,7 @@ impl Occupied {
 impl Grant {
     pub(super) fn new(
         rights: Arc<Compiled>,
-        connect: Box<Connect>,
+        (connect, authentication_data): (Box<Connect>, Option<Bytes>),
         assigned: bool,
         occupied: Occupied,
         (door, rules): (Arc<Door>, Arc<Rules>),
@@ -62,6 +64,7 @@ impl Grant {
         Self {
             rights,
             connect,
+            authentication_data,
             assigned,
             occupied,
             door,
@@ -81,6 +84,11 @@ impl Grant {
     /// Without its password.
     pub fn connect(&self) -> &Connect {
         &self.connect
+    }
+
+    /// The server's proof at the end of an exchange of AUTH packets, for CONNACK.
+    pub fn authentication_data(&self) -> Option<&Bytes> {
+        self.authentication_data.as_ref()
     }
 
     /// The server chose the client identifier.
@@ -106,10 +114,7 @@ impl Grant {
 
     /// When the credential ends, and the session with it (IDN-11).
     pub fn valid_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.subject().identity.valid_until?;
-        let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-        // Further away than a clock can count is never.
-        now.checked_add(left)
+        ends_at(&self.subject().identity, now)
     }
 
     pub fn into_parts(self) -> Parts {
@@ -131,4 +136,14 @@ impl Grant {
             peer_tls,
         }
     }
+}
+
+/// When an identity's proof ends.
+pub fn ends_at(identity: &Identity, now: Instant) -> Option<Instant> {
+    let left = identity
+        .valid_until?
+        .duration_since(SystemTime::now())
+        .unwrap_or_default();
+    // Further away than a clock can count is never.
+    now.checked_add(left)
 }

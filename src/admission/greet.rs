@@ -7,7 +7,7 @@ use super::secure::Secured;
 use crate::audit::Event;
 use crate::identity::PresentedCertificate;
 use crate::mqtt::{
-    Connect, Packet, ProtocolVersion, answering_version, decode, first_frame_length,
+    Connect, DecodeError, Packet, ProtocolVersion, answering_version, decode, first_frame_length,
 };
 use crate::net::{PeerTls, Stream};
 use bytes::{Bytes, BytesMut};
@@ -29,32 +29,25 @@ pub struct Greeted {
     pub(super) assigned: bool,
     /// What the client sent after its CONNECT without waiting. MQTT 5.0 section 3.1.4
     pub(super) received: BytesMut,
+    /// What CONNACK tells a client that proved itself by an exchange: the server's own proof.
+    pub(super) authentication_data: Option<Bytes>,
 }
 
 impl Secured {
     pub async fn read_connect(mut self) -> Result<Greeted, Box<Refused>> {
         let mut received = BytesMut::new();
-        let length = loop {
-            match first_frame_length(&received, self.rules.unauthenticated_packet_size) {
-                Err(error) => return Err(self.refuse(error, &received)),
-                Ok(Some(length)) if length <= received.len() => break length,
-                Ok(_) => {}
+        let maximum = self.rules.unauthenticated_packet_size;
+        let read = read_frame(&mut self.stream, &mut received, |bytes| {
+            first_frame_length(bytes, maximum)
+        });
+        let frame = match read.await {
+            Ok(frame) => frame,
+            Err(Unread::Malformed(error)) => return Err(self.refuse(error, &received)),
+            Err(Unread::Closed) => {
+                return Err(Refused::stranger(Cause::Closed, &self.door, self.ip));
             }
-            // Never more than what a CONNECT may take: what was pipelined behind it stays in the socket (TRN-1).
-            let room = self
-                .rules
-                .unauthenticated_packet_size
-                .saturating_sub(received.len())
-                .clamp(1, READ_STEP);
-            let mut chunk = [0_u8; READ_STEP];
-            let chunk = chunk.get_mut(..room).unwrap_or_default();
-            match self.stream.read(chunk).await {
-                Err(error) => return Err(Refused::stranger(error, &self.door, self.ip)),
-                Ok(0) => return Err(Refused::stranger(Cause::Closed, &self.door, self.ip)),
-                Ok(read) => received.extend_from_slice(chunk.get(..read).unwrap_or_default()),
-            }
+            Err(Unread::Io(error)) => return Err(Refused::stranger(error, &self.door, self.ip)),
         };
-        let frame = received.split_to(length).freeze();
         let connect = match decode(frame.clone(), None, &self.rules.decode_limits) {
             Ok(Packet::Connect(connect)) => connect,
             Ok(_) => return Err(Refused::stranger(Cause::Closed, &self.door, self.ip)),
@@ -114,6 +107,7 @@ impl Secured {
             connect,
             assigned,
             received,
+            authentication_data: None,
         })
     }
 
@@ -149,6 +143,40 @@ impl Greeted {
             lockout: None,
             version: Some(self.connect.protocol_version),
         })
+    }
+}
+
+/// Why there is no whole packet.
+pub(super) enum Unread {
+    Malformed(DecodeError),
+    Closed,
+    Io(std::io::Error),
+}
+
+/// The next packet before CONNACK. What has come behind it stays in `received`; `length` refuses what is too long.
+pub(super) async fn read_frame(
+    stream: &mut Stream,
+    received: &mut BytesMut,
+    length: impl Fn(&[u8]) -> Result<Option<usize>, DecodeError>,
+) -> Result<Bytes, Unread> {
+    loop {
+        let missing = match length(received).map_err(Unread::Malformed)? {
+            Some(length) if length <= received.len() => {
+                return Ok(received.split_to(length).freeze());
+            }
+            Some(length) => length.saturating_sub(received.len()),
+            None => READ_STEP,
+        };
+        // In steps: memory grows with what has come, never with what was announced (TRN-1).
+        let mut chunk = [0_u8; READ_STEP];
+        let chunk = chunk
+            .get_mut(..missing.clamp(1, READ_STEP))
+            .unwrap_or_default();
+        match stream.read(chunk).await {
+            Err(error) => return Err(Unread::Io(error)),
+            Ok(0) => return Err(Unread::Closed),
+            Ok(read) => received.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+        }
     }
 }
 

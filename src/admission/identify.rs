@@ -1,7 +1,7 @@
 //! Who is there: the listener's authenticators are asked, nothing else.
 
 use super::greet::Greeted;
-use super::refusal::{Cause, Refused};
+use super::refusal::Refused;
 use crate::identity::{Credentials, Identity, Method, Subject};
 use crate::limits::{Attempt, Lockout};
 use crate::mqtt::Text;
@@ -18,25 +18,31 @@ pub struct Identified {
 impl Greeted {
     /// Accept, reject or not mine (contract section 4); nobody answering is a refusal.
     pub async fn identify(mut self) -> Result<Identified, Box<Refused>> {
-        // No method is offered that a client could name. [MQTT-4.12.0-1]
-        if self.connect.properties.authentication_method.is_some() {
-            return Err(self.refuse(Cause::AuthenticationMethod));
-        }
-        let credentials = self.credentials();
-        let (ip, door, username) = (
-            self.ip,
-            Arc::clone(&self.door),
-            credentials.username.clone(),
-        );
+        let mut credentials = self.credentials();
+        let challenge = match self.demand(&mut credentials) {
+            Ok(challenge) => challenge,
+            Err(cause) => return Err(self.refuse(cause)),
+        };
+        let (ip, door) = (self.ip, Arc::clone(&self.door));
+        let username: Option<Arc<str>> = match &challenge {
+            Some(challenge) => Some(Arc::from(challenge.username())),
+            None => credentials.username.as_deref().map(Arc::from),
+        };
         let method = guessed(&credentials);
         let attempt = Attempt {
             ip,
             method,
-            username: username.as_ref().map(Text::as_str),
+            username: username.as_deref(),
         };
         // Before any hash is computed (IDN-12).
         if let Err(refusal) = door.limits.attempt(&attempt, Instant::now()) {
             return Err(self.refuse(refusal));
+        }
+        if let Some(challenge) = challenge {
+            match self.converse(challenge).await {
+                Ok(verdict) => credentials.scram = Some(verdict),
+                Err(cause) => return Err(self.refuse_exchange(cause, username)),
+            }
         }
         match self.rules.chain.identify(credentials).await {
             Ok(identity) => {
@@ -58,6 +64,7 @@ impl Greeted {
                     })
                     .flatten();
                 let mut refused = self.refuse(rejection);
+                refused.event.username = username.clone();
                 refused.event.method = Some(method.0);
                 refused.lockout = lockout;
                 Err(refused)
@@ -77,6 +84,8 @@ impl Greeted {
                 .map(|password| Arc::new(Secret::new(password.to_vec()))),
             cookie: None,
             authorization: None,
+            scram: None,
+            demanded: None,
             client_id: self.connect.client_identifier.clone(),
             ip: self.ip,
             listener: Arc::clone(&self.door.name),
@@ -109,7 +118,10 @@ impl Greeted {
 }
 
 /// By what the client offers: failures are counted for each method apart (IDN-13).
-fn guessed(credentials: &Credentials) -> Method {
+pub fn guessed(credentials: &Credentials) -> Method {
+    if let Some(method) = credentials.demanded {
+        return method;
+    }
     match (&credentials.password, &credentials.certificate) {
         (Some(_), _) => Method::PASSWORD,
         (None, Some(_)) => Method::CERTIFICATE,

@@ -4,6 +4,7 @@
 
 mod admit;
 mod door;
+mod enhanced;
 mod grant;
 mod greet;
 mod identify;
@@ -13,9 +14,10 @@ mod secure;
 
 pub use self::admit::{Admitted, client, policy_limit};
 pub use self::door::{Door, Rules};
-pub use self::grant::{Grant, Occupied, Parts};
+pub use self::enhanced::{Demand, auth, demand};
+pub use self::grant::{Grant, Occupied, Parts, ends_at};
 pub use self::greet::Greeted;
-pub use self::identify::{Identified, lockout_reason};
+pub use self::identify::{Identified, guessed, lockout_reason};
 pub use self::refusal::{Cause, Refused, event_about};
 pub use self::screen::{Places, Proxied, Screened};
 pub use self::secure::Secured;

@@ -5,7 +5,8 @@ use crate::audit::{DecisionId, Event, Kind, Outcome};
 use crate::identity::{Rejection, Subject};
 use crate::limits;
 use crate::mqtt::{
-    ConnAck, ConnAckProperties, DecodeError, Packet, ProtocolVersion, ReasonCode, encode,
+    ConnAck, ConnAckProperties, DecodeError, Packet, PacketType, ProtocolVersion, ReasonCode,
+    encode,
 };
 use crate::net::proxy_protocol::ProxyError;
 use crate::net::websocket::UpgradeError;
@@ -42,6 +43,12 @@ pub enum Cause {
     Rejected(#[from] Rejection),
     #[error("enhanced authentication by an unknown method")]
     AuthenticationMethod,
+    #[error("AUTH: {0}")]
+    Auth(DecodeError),
+    #[error("{0} where AUTH was due")]
+    NotAuth(PacketType),
+    #[error("AUTH of another method, or with another reason code, than the exchange has")]
+    OtherExchange,
     #[error("the will may not be published: {0}")]
     Will(Denial),
     #[error("the will's QoS or RETAIN is not available")]
@@ -86,6 +93,8 @@ impl Cause {
             Self::ClientIdentifier(_) => ReasonCode::ClientIdentifierNotValid,
             Self::Rejected(rejection) => rejection.reason_code(),
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::Auth(error) => error.reason_code(),
+            Self::NotAuth(_) | Self::OtherExchange => ReasonCode::ProtocolError,
             Self::Will(_) => ReasonCode::NotAuthorized,
             Self::WillNotSupported(reason_code) => *reason_code,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
@@ -111,7 +120,11 @@ impl Cause {
     fn kind(&self) -> Kind {
         match self {
             Self::Limit(_) => Kind::Limit,
-            Self::Rejected(_) | Self::AuthenticationMethod => Kind::Authenticate,
+            Self::Rejected(_)
+            | Self::AuthenticationMethod
+            | Self::Auth(_)
+            | Self::NotAuth(_)
+            | Self::OtherExchange => Kind::Authenticate,
             Self::Version(_)
             | Self::ClientIdentifier(_)
             | Self::Will(_)

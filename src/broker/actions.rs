@@ -75,8 +75,7 @@ impl Connection {
                 Ok(())
             }
             Action::Disconnect(disconnect) => Err(self.on_disconnect(disconnect)),
-            // The broker offers no method that a client could have authenticated by, so none can be repeated. [MQTT-4.12.1-1]
-            Action::Reauthenticate(_) => Err(Ending::Misbehaved(ProtocolError::UnexpectedAuth)),
+            Action::Authenticate(auth) => self.on_auth(auth, now),
         }
     }
 
@@ -454,7 +453,7 @@ impl Connection {
 }
 
 /// A live session whose proof no longer stands: v5 0x87. Contract section 10
-fn withdrawn(reason: String) -> Ending {
+pub(super) fn withdrawn(reason: String) -> Ending {
     Ending::Asked(End {
         reason_code: ReasonCode::NotAuthorized,
         reason,

@@ -195,11 +195,13 @@ fn greeting(admitted: &Admitted, session_present: bool) -> ConnAck {
     let assigned = grant
         .is_assigned()
         .then(|| Text::try_from(&*grant.subject().client_id).unwrap_or_default());
-    connack(
+    let mut connack = connack(
         grant.connect(),
         &grant.rules().mqtt,
         session_present,
         assigned,
         grant.maximum_packet_size(),
-    )
+    );
+    connack.properties.authentication_data = grant.authentication_data().cloned();
+    connack
 }

@@ -1,6 +1,7 @@
 //! One admitted client: drives its session over its stream until either ends. DESIGN section 4
 
 use super::node::Node;
+use super::reauthentication::Reauthentication;
 use super::worker::{WORKER, Worker};
 use crate::admission::{Admitted, Door, Occupied, Parts, Rules, event_about};
 use crate::audit::{Event, Kind, Outcome};
@@ -51,7 +52,8 @@ pub struct Connection {
     pub(super) paused_until: Option<Instant>,
     /// Since when the peer has taken nothing of what waits for it.
     pub(super) write_stalled_since: Option<Instant>,
-    valid_until: Option<Instant>,
+    pub(super) valid_until: Option<Instant>,
+    pub(super) reauthentication: Option<Box<Reauthentication>>,
     timer: Option<Pin<Box<Sleep>>>,
     closing: Option<Closing>,
 }
@@ -130,6 +132,7 @@ impl Connection {
             paused_until: None,
             write_stalled_since: None,
             valid_until,
+            reauthentication: None,
             timer: None,
             closing: None,
             early: received,
@@ -272,10 +275,20 @@ impl Connection {
             .silence_limit()
             .map(|limit| self.last_received + limit);
         let stalled = self.write_stalled_since.map(|since| since + WRITE_DEADLINE);
-        [silence, stalled, self.valid_until, self.paused_until]
-            .into_iter()
-            .flatten()
-            .min()
+        let answer_due = self
+            .reauthentication
+            .as_ref()
+            .and_then(|under_way| under_way.until());
+        [
+            silence,
+            stalled,
+            self.valid_until,
+            self.paused_until,
+            answer_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What time alone brings about.
@@ -291,6 +304,17 @@ impl Connection {
             .is_some_and(|since| since + WRITE_DEADLINE <= now)
         {
             return Err(Ending::Misbehaved(ProtocolError::WriteTimeout));
+        }
+        if self
+            .reauthentication
+            .as_ref()
+            .and_then(|under_way| under_way.until())
+            .is_some_and(|until| until <= now)
+        {
+            return Err(Ending::Asked(End {
+                reason_code: ReasonCode::NotAuthorized,
+                reason: "the answer to a challenge did not come in time".into(),
+            }));
         }
         // While we do not read for a limit's sake the client cannot be blamed for its silence.
         let silent = self
@@ -312,6 +336,7 @@ impl Connection {
         // Reads before it looks at the clock: what came in time counts, however late this task got its turn.
         if let Err(ending) = self
             .turn(cx, worker, now)
+            .and_then(|()| self.poll_reauthentication(cx, now))
             .and_then(|()| self.check_deadlines(now))
         {
             return Poll::Ready(ending);

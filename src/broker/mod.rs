@@ -9,6 +9,7 @@ mod doors;
 mod gatekeeper;
 mod node;
 mod office;
+mod reauthentication;
 mod running;
 mod start;
 mod sys;

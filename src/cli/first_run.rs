@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::identity::password_hash::hash;
+use crate::identity::io::stored_password::NewPassword;
 use crate::identity::{Role, UserEntry, UsersDocument};
 use crate::pki::{DeviceCa, DeviceNames, PkiError, ServerCa, Validity, files};
+use crate::secret::Secret;
 
 /// What only the first run knows.
 pub(super) struct FirstRun {
@@ -111,14 +112,15 @@ fn hosts(bind: IpAddr) -> Vec<String> {
 fn account(dir: &Path) -> Result<Zeroizing<String>, FirstRunError> {
     let other = |error: &dyn std::fmt::Display| FirstRunError::Other(error.to_string());
     let password = password()?;
-    let mut salt = [0u8; 16];
-    aws_lc_rs::rand::fill(&mut salt).map_err(|_| FirstRunError::Other(NO_RANDOMNESS.into()))?;
-    let entry = UserEntry {
-        hash: hash(password.as_bytes(), &salt).map_err(|error| other(&error))?,
+    let mut entry = UserEntry {
         groups: vec!["admins".into()],
         role: Some(Role::Admin),
-        disabled: false,
+        ..UserEntry::default()
     };
+    // An administrator logs in over HTTPS, where nothing is gained by SCRAM.
+    NewPassword::derive(&Secret::new(password.as_bytes().to_vec()), false)
+        .map_err(|error| other(&error))?
+        .set(&mut entry);
     let path = dir.join("users.yaml");
     let mut document = UsersDocument::default();
     document.users.insert(ACCOUNT.into(), entry);

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::password::{PasswordSource, new_password};
 use crate::identity::io::lock_users_file;
-use crate::identity::password_hash::{StoredHash, hash};
+use crate::identity::io::stored_password::{self, NewPassword};
+use crate::identity::password_hash::StoredHash;
 use crate::identity::{Role, UserEntry, UsersDocument, check_username};
 use crate::pki::files;
 use crate::problem::Problem;
@@ -47,12 +48,18 @@ enum Command {
         role: Option<Role>,
         #[command(flatten)]
         password: PasswordSource,
+        /// Keep an argon2id hash alone, which is harder to guess at: no SCRAM logins
+        #[arg(long)]
+        no_scram: bool,
     },
     /// Change a password
     Passwd {
         name: String,
         #[command(flatten)]
         password: PasswordSource,
+        /// Keep an argon2id hash alone, which is harder to guess at: no SCRAM logins
+        #[arg(long)]
+        no_scram: bool,
     },
     /// Remove a user; live sessions end
     Remove { name: String },
@@ -115,6 +122,7 @@ fn execute(args: &UserArgs) -> Result<(), UserError> {
             groups,
             role,
             password,
+            no_scram,
         } => {
             check_names(name, groups)?;
             let mut document = read(file, true)?;
@@ -124,26 +132,30 @@ fn execute(args: &UserArgs) -> Result<(), UserError> {
                     "exists already; `wardgate user passwd` changes the password",
                 ));
             }
-            let entry = UserEntry {
-                hash: new_hash(password)?,
+            let mut entry = UserEntry {
                 groups: groups.clone(),
                 role: *role,
-                disabled: false,
+                ..UserEntry::default()
             };
+            derived(password, *no_scram)?.set(&mut entry);
             document.users.insert(name.clone(), entry);
-            write(file, &document)?;
+            write(file, document)?;
             say(&format!("added {name}"));
             Ok(())
         }
-        Command::Passwd { name, password } => {
+        Command::Passwd {
+            name,
+            password,
+            no_scram,
+        } => {
             // Asked for first: nobody types a password for a user who does not exist.
             change(file, name, |_| Ok(()), false)?;
-            let hash = new_hash(password)?;
+            let password = derived(password, *no_scram)?;
             change(
                 file,
                 name,
                 |entry| {
-                    entry.hash = hash;
+                    password.set(entry);
                     Ok(())
                 },
                 true,
@@ -156,7 +168,7 @@ fn execute(args: &UserArgs) -> Result<(), UserError> {
             if document.users.remove(name).is_none() {
                 return Err(refused(name, "is not in the file"));
             }
-            write(file, &document)?;
+            write(file, document)?;
             say(&format!("removed {name}"));
             Ok(())
         }
@@ -206,11 +218,7 @@ fn change(
         .get_mut(name)
         .ok_or_else(|| refused(name, "is not in the file"))?;
     change(entry)?;
-    if store {
-        write(file, &document)
-    } else {
-        Ok(())
-    }
+    if store { write(file, document) } else { Ok(()) }
 }
 
 /// Each line `name:hash`; all of them or none. mosquitto_passwd(1)
@@ -234,8 +242,7 @@ fn import(file: &Path, source: &Path, groups: &[String]) -> Result<(), UserError
                 let entry = UserEntry {
                     hash,
                     groups: groups.to_vec(),
-                    role: None,
-                    disabled: false,
+                    ..UserEntry::default()
                 };
                 document.users.insert(name, entry);
                 count = count.saturating_add(1);
@@ -246,7 +253,7 @@ fn import(file: &Path, source: &Path, groups: &[String]) -> Result<(), UserError
     if !problems.is_empty() {
         return Err(UserError::Problems(problems));
     }
-    write(file, &document)?;
+    write(file, document)?;
     say(&format!("imported {count} users"));
     Ok(())
 }
@@ -314,12 +321,9 @@ fn check_names(name: &str, groups: &[String]) -> Result<(), UserError> {
     Ok(())
 }
 
-fn new_hash(source: &PasswordSource) -> Result<String, UserError> {
+fn derived(source: &PasswordSource, no_scram: bool) -> Result<NewPassword, UserError> {
     let password = new_password(source).map_err(|error| UserError::Refused(error.to_string()))?;
-    let mut salt = [0u8; 16];
-    aws_lc_rs::rand::fill(&mut salt)
-        .map_err(|_| UserError::Refused("no randomness from the operating system".to_owned()))?;
-    hash(password.expose(), &salt).map_err(|error| UserError::Refused(error.to_string()))
+    NewPassword::derive(&password, !no_scram).map_err(|error| UserError::Refused(error.to_string()))
 }
 
 fn read(file: &Path, may_be_missing: bool) -> Result<UsersDocument, UserError> {
@@ -335,7 +339,9 @@ fn read(file: &Path, may_be_missing: bool) -> Result<UsersDocument, UserError> {
     }
 }
 
-fn write(file: &Path, document: &UsersDocument) -> Result<(), UserError> {
+fn write(file: &Path, mut document: UsersDocument) -> Result<(), UserError> {
+    stored_password::complete(&mut document)
+        .map_err(|error| UserError::Refused(error.to_string()))?;
     let text = document.to_text(file).map_err(UserError::Problems)?;
     files::rewrite(file, text.as_bytes()).map_err(|source| UserError::File {
         path: file.to_owned(),

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 
+use super::Method;
+use super::io::ScramVerdict;
 use crate::mqtt::Text;
 use crate::secret::Secret;
 
@@ -19,6 +21,10 @@ pub struct Credentials {
     pub cookie: Option<Arc<Secret>>,
     /// `Authorization: Bearer`, where the listener takes it.
     pub authorization: Option<Arc<Secret>>,
+    /// What an exchange of AUTH packets has shown.
+    pub scram: Option<ScramVerdict>,
+    /// The method that a v5 client named in CONNECT: nothing else may answer for it.
+    pub demanded: Option<Method>,
     pub client_id: Text,
     /// After PROXY.
     pub ip: IpAddr,
@@ -49,5 +55,6 @@ impl Credentials {
             && self.password.is_none()
             && self.cookie.is_none()
             && self.authorization.is_none()
+            && self.demanded.is_none()
     }
 }

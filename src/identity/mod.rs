@@ -12,6 +12,7 @@ pub mod ldap;
 pub mod password_hash;
 mod proof;
 mod rejection;
+pub mod scram;
 mod users;
 mod users_document;
 

@@ -3,6 +3,7 @@
 use super::Method;
 use super::certificate::CertificateError;
 use super::jwt::InvalidToken;
+use super::scram::ScramError;
 use crate::mqtt::ReasonCode;
 
 /// The true reason. Usernames are printed escaped; no variant can hold a secret.
@@ -40,6 +41,10 @@ pub enum Rejection {
         second_method: Method,
         second: String,
     },
+    #[error("{0:?} has no SCRAM credential: it is made when a password is set")]
+    NoScramCredential(String),
+    #[error("SCRAM: {0}")]
+    Scram(#[from] ScramError),
     #[error("token: {0}")]
     Token(#[from] InvalidToken),
     #[error("the directory refuses {username:?}: {reason}")]
@@ -67,6 +72,8 @@ impl Rejection {
             | Self::DisabledUser(_)
             | Self::EmptyPassword(_)
             | Self::LongPassword { .. }
+            | Self::NoScramCredential(_)
+            | Self::Scram(_)
             | Self::Directory { .. }
             | Self::Token(_) => ReasonCode::BadUserNameOrPassword,
             Self::NoCredentials
@@ -93,6 +100,8 @@ impl Rejection {
             | Self::Certificate(_)
             | Self::OtherUsername { .. }
             | Self::DifferentUsers { .. }
+            | Self::NoScramCredential(_)
+            | Self::Scram(_)
             | Self::Token(_)
             | Self::Directory { .. }
             | Self::NamesNobody => true,
@@ -113,6 +122,7 @@ mod tests {
             Rejection::WrongPassword(name()),
             Rejection::DisabledUser(name()),
             Rejection::EmptyPassword(name()),
+            Rejection::NoScramCredential(name()),
             Rejection::LongPassword {
                 username: name(),
                 length: 2000,

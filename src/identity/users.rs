@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::password_hash::{Cost, StoredHash};
+use super::scram::{ScramCredential, StandIns};
 use crate::mqtt::Text;
 use crate::problem::Problem;
 
@@ -48,6 +49,8 @@ impl Role {
 #[derive(Clone, Debug)]
 pub struct User {
     pub hash: StoredHash,
+    /// Made with the hash, from the same password.
+    pub scram: Option<Arc<ScramCredential>>,
     pub groups: Vec<Arc<str>>,
     pub role: Option<Role>,
     pub disabled: bool,
@@ -58,6 +61,7 @@ pub struct User {
 pub struct Users {
     users: BTreeMap<Arc<str>, User>,
     stand_in: StoredHash,
+    scram_stand_ins: StandIns,
 }
 
 impl Users {
@@ -86,9 +90,14 @@ impl Users {
                 })),
             }
         }
+        let scram_stand_ins = scram_stand_ins(&users, read.scram_secret.as_deref(), text);
         let stand_in = stand_in(&users).map_err(|message| vec![Problem::whole(file, message)])?;
         if problems.is_empty() {
-            Ok(Self { users, stand_in })
+            Ok(Self {
+                users,
+                stand_in,
+                scram_stand_ins,
+            })
         } else {
             Err(problems)
         }
@@ -107,6 +116,11 @@ impl Users {
         &self.stand_in
     }
 
+    /// What to challenge a name with that has no credential of its own (IDN-12).
+    pub fn scram_stand_ins(&self) -> &StandIns {
+        &self.scram_stand_ins
+    }
+
     /// The largest memory that one check needs.
     pub fn kib_max(&self) -> u32 {
         let users = self.users.values().map(|user| &user.hash);
@@ -122,12 +136,16 @@ impl Users {
 #[serde(deny_unknown_fields)]
 struct File {
     users: Entries,
+    #[serde(default)]
+    scram_secret: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     hash: Spanned<String>,
+    #[serde(default)]
+    scram: Option<Spanned<String>>,
     #[serde(default)]
     groups: Vec<Spanned<String>>,
     #[serde(default)]
@@ -172,9 +190,16 @@ fn user(name: &str, entry: Entry) -> Result<User, Vec<(Option<Location>, String)
             problems.push((Some(group.referenced), format!("group: {reason}")));
         }
     }
+    let scram = entry.scram.and_then(|text| {
+        ScramCredential::parse(&text.value)
+            .map_err(|error| problems.push((Some(text.referenced), error.to_string())))
+            .ok()
+            .map(Arc::new)
+    });
     match StoredHash::parse(&entry.hash.value) {
         Ok(hash) if problems.is_empty() => Ok(User {
             hash,
+            scram,
             groups: entry
                 .groups
                 .into_iter()
@@ -206,6 +231,20 @@ pub fn check_username(name: &str) -> Result<(), &'static str> {
         return Err("the name holds a control character");
     }
     Ok(())
+}
+
+/// A file without a secret of its own, which `wardgate user` writes, is itself the secret: it holds salts and hashes that nobody knows.
+fn scram_stand_ins(users: &BTreeMap<Arc<str>, User>, secret: Option<&str>, text: &str) -> StandIns {
+    let mut frequency = BTreeMap::new();
+    for credential in users.values().filter_map(|user| user.scram.as_ref()) {
+        let count = frequency.entry(credential.iterations()).or_insert(0usize);
+        *count = count.saturating_add(1);
+    }
+    let most = frequency.into_iter().max_by_key(|(_, count)| *count);
+    StandIns::new(
+        secret.unwrap_or(text).as_bytes(),
+        most.map(|(iterations, _)| iterations),
+    )
 }
 
 /// A user's hash of the most frequent cost.

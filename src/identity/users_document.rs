@@ -10,20 +10,34 @@ use super::users::Role;
 use crate::problem::Problem;
 
 /// Users with their hashes as text. Made only from files that [`Users`] accepts, and written only as such.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub struct UsersDocument {
+    /// What challenges for unknown names are made of; kept, so that they stay the same.
+    #[serde(default)]
+    pub scram_secret: Option<String>,
     pub users: BTreeMap<String, UserEntry>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub struct UserEntry {
     pub hash: String,
+    #[serde(default)]
+    pub scram: Option<String>,
     #[serde(default)]
     pub groups: Vec<String>,
     #[serde(default)]
     pub role: Option<Role>,
     #[serde(default)]
     pub disabled: bool,
+}
+
+/// Without its secret.
+impl std::fmt::Debug for UsersDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UsersDocument")
+            .field("users", &self.users)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Without the hash.
@@ -47,6 +61,9 @@ impl UsersDocument {
     /// The file's text; refused when it would not be accepted again.
     pub fn to_text(&self, file: &Path) -> Result<String, Vec<Problem>> {
         let mut text = String::from("# Changed by `wardgate user`, which keeps no comments.\n");
+        if let Some(secret) = &self.scram_secret {
+            text.push_str(&format!("scram_secret: {}\n", quoted(secret)));
+        }
         if self.users.is_empty() {
             text.push_str("users: {}\n");
         } else {
@@ -58,6 +75,9 @@ impl UsersDocument {
                 quoted(name),
                 quoted(&entry.hash)
             ));
+            if let Some(scram) = &entry.scram {
+                text.push_str(&format!("    scram: {}\n", quoted(scram)));
+            }
             if !entry.groups.is_empty() {
                 let groups: Vec<_> = entry.groups.iter().map(|group| quoted(group)).collect();
                 text.push_str(&format!("    groups: [{}]\n", groups.join(", ")));
@@ -83,12 +103,19 @@ fn quoted(text: &str) -> String {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::identity::scram::ScramCredential;
 
     #[test]
     fn what_is_written_is_read_again() {
         let file = Path::new("users.yaml");
         let hash = super::super::password_hash::hash(b"secret", &[7; 16]).unwrap();
-        let mut document = UsersDocument::default();
+        let scram = ScramCredential::derive(b"secret", &[7; 16])
+            .unwrap()
+            .to_text();
+        let mut document = UsersDocument {
+            scram_secret: Some("c2VjcmV0".to_owned()),
+            ..UsersDocument::default()
+        };
         assert_eq!(
             UsersDocument::parse(file, &document.to_text(file).unwrap())
                 .unwrap()
@@ -112,6 +139,7 @@ mod tests {
         for name in names {
             let entry = UserEntry {
                 hash: hash.clone(),
+                scram: (name == "alice").then(|| scram.clone()),
                 groups: vec![name.to_owned(), "staff".to_owned()],
                 role: Some(Role::Admin),
                 disabled: name == "alice",
@@ -129,7 +157,10 @@ mod tests {
             );
         }
         assert!(again.users.get("alice").unwrap().disabled);
-        assert!(!format!("{again:?}").contains("argon2id"));
+        let said = format!("{again:?}");
+        for secret in ["argon2id", "SCRAM", "c2VjcmV0"] {
+            assert!(!said.contains(secret), "{secret}");
+        }
         document
             .users
             .insert("a\nb".to_owned(), again.users.get("1").unwrap().clone());

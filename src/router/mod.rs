@@ -137,6 +137,12 @@ impl Router {
         Arc::new(self.policies.load().compile(subject))
     }
 
+    /// The same client under a new proof: its rights, its subscriptions and what waits for it are judged again.
+    pub fn reidentify(&self, handle: &Arc<SessionHandle>, subject: &Arc<Subject>) {
+        handle.set_rights(self.rights(subject));
+        self.rejudge(handle);
+    }
+
     /// Puts new policies and settings in force. When this returns every session, connected or not, was judged again: subscriptions no longer allowed are gone, and
     /// what is queued for them is not delivered (POL-6).
     pub fn replace(&self, policies: Arc<Policies>, mqtt: MqttConfig) {

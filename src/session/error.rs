@@ -11,8 +11,10 @@ pub enum ProtocolError {
     SecondConnect,
     #[error("{0}, which only a server sends")]
     ServerPacket(&'static str),
-    #[error("AUTH, but the connection uses no enhanced authentication")]
+    #[error("AUTH where none is due")]
     UnexpectedAuth,
+    #[error("AUTH by another method than CONNECT's")]
+    OtherAuthenticationMethod,
     #[error("more unacknowledged messages than Receive Maximum")]
     ReceiveMaximumExceeded,
     #[error("PUBLISH with neither topic nor alias")]
@@ -49,6 +51,7 @@ impl ProtocolError {
             Self::SecondConnect
             | Self::ServerPacket(_)
             | Self::UnexpectedAuth
+            | Self::OtherAuthenticationMethod
             | Self::TopicNameMissing
             | Self::TopicAliasUnknown
             | Self::SessionExpiryRaised

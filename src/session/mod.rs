@@ -27,7 +27,7 @@ use self::inbound::{Received, Window};
 use crate::admission::Grant;
 use crate::mqtt::{
     Ack, Auth, Disconnect, Packet, PacketIdentifier, ProtocolVersion, Publish, PublishProperties,
-    QoS, ReasonCode, ReasonProperties, Subscribe, TopicName, Unsubscribe, encode_within,
+    QoS, ReasonCode, ReasonProperties, Subscribe, Text, TopicName, Unsubscribe, encode_within,
 };
 use bytes::Bytes;
 use std::num::NonZeroU16;
@@ -49,7 +49,7 @@ pub struct Session {
     /// In seconds.
     session_expiry_interval: u32,
     keep_alive: Option<Duration>,
-    enhanced_authentication: bool,
+    authentication_method: Option<Text>,
 }
 
 /// What a session keeps when its connection ends. MQTT 5.0 section 4.1
@@ -98,7 +98,8 @@ pub enum Action {
     /// The client released a QoS 2 identifier, which we did or did not hold; answer by [`Session::complete`].
     Released(PacketIdentifier, bool),
     Disconnect(Disconnect),
-    Reauthenticate(Auth),
+    /// The client proves itself again, by the method it came in with.
+    Authenticate(Auth),
 }
 
 /// A PUBLISH whose alias was resolved; answer by [`Session::acknowledge`].
@@ -145,9 +146,13 @@ impl Session {
             releases: Acknowledgements::default(),
             session_expiry_interval: settings.session_expiry(connect),
             keep_alive: greeting::keep_alive(connect, &settings),
-            enhanced_authentication: properties.authentication_method.is_some(),
+            authentication_method: properties.authentication_method.clone(),
             settings,
         }
+    }
+
+    pub fn authentication_method(&self) -> Option<&Text> {
+        self.authentication_method.as_ref()
     }
 
     pub fn version(&self) -> ProtocolVersion {
@@ -185,13 +190,7 @@ impl Session {
                 Ok(Action::Nothing)
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(disconnect),
-            Packet::Auth(auth)
-                if self.enhanced_authentication
-                    && auth.reason_code == ReasonCode::ReAuthenticate =>
-            {
-                Ok(Action::Reauthenticate(auth))
-            }
-            Packet::Auth(_) => Err(ProtocolError::UnexpectedAuth),
+            Packet::Auth(auth) => self.on_auth(auth),
             Packet::Connect(_) => Err(ProtocolError::SecondConnect), // [MQTT-3.1.0-2]
             Packet::ConnAck(_) => Err(ProtocolError::ServerPacket("CONNACK")),
             Packet::SubAck(_) => Err(ProtocolError::ServerPacket("SUBACK")),
@@ -456,6 +455,18 @@ impl Session {
                 Err(ProtocolError::UnexpectedAcknowledgement)
             }
             None => Ok(Action::Nothing),
+        }
+    }
+
+    fn on_auth(&self, auth: Auth) -> Result<Action, ProtocolError> {
+        match &self.authentication_method {
+            // [MQTT-4.12.0-7]
+            None => Err(ProtocolError::UnexpectedAuth),
+            // [MQTT-4.12.1-1]
+            method if *method != auth.authentication_method => {
+                Err(ProtocolError::OtherAuthenticationMethod)
+            }
+            Some(_) => Ok(Action::Authenticate(auth)),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod certificates;
 pub mod notation;
 pub mod packet;
+pub mod scram;
 pub mod script;
 pub mod websocket;
 pub mod wire;

@@ -67,6 +67,14 @@ pub fn connack_properties(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
     properties(&mut &packet[1 + used + 2..])
 }
 
+/// The Authentication Data of an AUTH.
+pub fn auth_data(packet: &[u8]) -> Vec<u8> {
+    assert_eq!(packet[0], 0xf0);
+    let (_, used) = variable_byte_integer(&packet[1..]).unwrap();
+    let properties = properties(&mut &packet[1 + used + 1..]);
+    find(&properties, 0x16).unwrap_or_default().to_vec()
+}
+
 pub fn find(properties: &[(u8, Vec<u8>)], identifier: u8) -> Option<&[u8]> {
     properties
         .iter()

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod identity;
 mod logs;
 mod routing;
 mod session;

@@ -7,15 +7,30 @@ use super::certificate::Certificate;
 use super::jwt::Jwt;
 use super::ldap::Ldap;
 use super::password::Password;
+use super::scram::{Scram, ScramServer};
 use super::{Authenticator, BackEnds};
+use crate::identity::scram;
 use crate::identity::{
     AuthenticateConfig, Credentials, Identity, Method, Proof, Rejection, Step, UsernameFrom,
 };
 
 /// `authenticate` of a listener, ready to be asked.
 pub struct Chain {
-    /// Each step's authenticators must all accept.
-    steps: Vec<Vec<Box<dyn Authenticator>>>,
+    steps: Vec<Asked>,
+    scram: Option<ScramServer>,
+}
+
+/// Authenticators that must all accept.
+struct Asked {
+    methods: Vec<Method>,
+    authenticators: Vec<Box<dyn Authenticator>>,
+}
+
+/// What a v5 client may name as its Authentication Method. MQTT 5.0 section 4.12
+pub enum Enhanced {
+    /// A token as Authentication Data, without an exchange.
+    Jwt,
+    Scram(ScramServer),
 }
 
 /// Why a listener's `authenticate` cannot be built.
@@ -40,7 +55,7 @@ impl Chain {
         if config.0.is_empty() {
             return Err(ChainError::Empty);
         }
-        let mut steps: Vec<Vec<Box<dyn Authenticator>>> = Vec::new();
+        let mut steps = Vec::new();
         for (index, step) in config.0.iter().enumerate() {
             let (earlier, rest) = config.0.split_at(index);
             if earlier.contains(step) {
@@ -55,17 +70,45 @@ impl Chain {
                 // Only the directory takes names that the file does not have.
                 directory_follows: later.iter().any(|step| step.0.contains(&Method::LDAP)),
             };
-            steps.push(authenticators(step, &place, back_ends)?);
+            steps.push(Asked {
+                methods: step.0.clone(),
+                authenticators: authenticators(step, &place, back_ends)?,
+            });
         }
-        Ok(Self { steps })
+        let password = back_ends.password.as_ref();
+        let scram = password
+            .filter(|_| config.methods().any(|method| method == Method::SCRAM))
+            .map(|password| ScramServer {
+                users: password.users.clone(),
+            });
+        Ok(Self { steps, scram })
+    }
+
+    /// What is offered under the name that a client gives as its Authentication Method.
+    pub fn enhanced(&self, name: &str) -> Option<Enhanced> {
+        match name {
+            scram::NAME => self.scram.clone().map(Enhanced::Scram),
+            JWT => self.offers(Method::JWT).then_some(Enhanced::Jwt),
+            _ => None,
+        }
+    }
+
+    fn offers(&self, method: Method) -> bool {
+        self.steps.iter().any(|step| step.methods.contains(&method))
     }
 
     /// Who this is. The first step whose methods all claim the credentials decides; nobody claiming them is a refusal. Whether a step claims is told before
     /// any of its methods works, so that a good password without the certificate beside it tells nothing.
     pub async fn identify(&self, credentials: Credentials) -> Result<Identity, Rejection> {
-        let claims = |step: &&Vec<Box<dyn Authenticator>>| {
-            step.iter()
-                .all(|authenticator| authenticator.claims(&credentials))
+        let claims = |step: &&Asked| {
+            // Who demands a method is not let in by a weaker one that happens to fit as well.
+            credentials
+                .demanded
+                .is_none_or(|method| step.methods.contains(&method))
+                && step
+                    .authenticators
+                    .iter()
+                    .all(|authenticator| authenticator.claims(&credentials))
         };
         let Some(step) = self.steps.iter().find(claims) else {
             return Err(if credentials.offers_nothing() {
@@ -74,13 +117,16 @@ impl Chain {
                 Rejection::NobodyAnswered
             });
         };
-        let mut proofs = Vec::with_capacity(step.len());
-        for authenticator in step {
+        let mut proofs = Vec::with_capacity(step.authenticators.len());
+        for authenticator in &step.authenticators {
             proofs.push(authenticator.authenticate(&credentials).await?);
         }
         Proof::join(proofs)
     }
 }
+
+/// The Authentication Method that brings a token.
+const JWT: &str = "JWT";
 
 /// Where an authenticator stands in its listener's list.
 struct Place {
@@ -133,6 +179,16 @@ fn authenticator(
                 rehash: section.rehash,
                 rehashing: back_end.rehashing.clone(),
                 others_follow: place.directory_follows,
+            }))
+        }
+        Method::SCRAM => {
+            let (Some(section), Some(back_end)) = (&config.password, &back_ends.password) else {
+                return Err(ChainError::NotConfigured(Method::PASSWORD));
+            };
+            // The same people under the same names, however they prove the password.
+            Ok(Box::new(Scram {
+                namespace: namespace(Method::PASSWORD, section.namespace.as_deref()),
+                users: back_end.users.clone(),
             }))
         }
         Method::JWT => {

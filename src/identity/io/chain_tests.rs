@@ -54,6 +54,8 @@ fn nothing() -> Credentials {
         password: None,
         cookie: None,
         authorization: None,
+        scram: None,
+        demanded: None,
         client_id: Text::try_from("c").unwrap(),
         ip: "192.0.2.1".parse().unwrap(),
         listener: Arc::from("mqtts"),

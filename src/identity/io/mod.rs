@@ -16,13 +16,16 @@ mod key_source;
 mod ldap;
 mod password;
 mod rehash;
+mod scram;
+pub mod stored_password;
 mod users_file;
 mod watched;
 
 pub use self::back_ends::BackEnds;
-pub use self::chain::{Chain, ChainError};
+pub use self::chain::{Chain, ChainError, Enhanced};
 pub use self::hashing::HashingCounters;
 pub use self::rehash::lock as lock_users_file;
+pub use self::scram::{Challenge, ScramServer, ScramVerdict};
 
 use std::future::Future;
 use std::pin::Pin;
