@@ -14,11 +14,16 @@ pub struct Event {
     pub namespace: Option<Arc<str>>,
     pub ip: Option<IpAddr>,
     pub listener: Option<Arc<str>>,
+    /// `mqtt`, `websocket`, `http`, …
+    pub protocol: Option<&'static str>,
     pub method: Option<&'static str>,
+    pub groups: Vec<Arc<str>>,
     /// The true reason, for the operator.
     pub reason: String,
     /// `file:line id` of the deciding statement.
     pub rule: Option<Arc<str>>,
+    /// `file:line id` of a statement in audit mode that would have decided otherwise.
+    pub audited: Option<Arc<str>>,
     /// `publish` or `subscribe`, where a topic was judged.
     pub action: Option<&'static str>,
     pub topic: Option<String>,

@@ -8,6 +8,7 @@ use crate::net::{ProxyProtocolConfig, ServerTls, Transport, WebSocketConfig};
 use crate::policy::Policies;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One for each listener; what a reload may change is inside [`Rules`], replaced whole.
 pub struct Door {
@@ -39,6 +40,8 @@ pub struct Rules {
     /// In bytes, after it.
     pub maximum_packet_size: usize,
     pub maximum_connections: u32,
+    /// How long before its certificate ends a client's login is told of.
+    pub expiry_warning: Duration,
 }
 
 impl Door {

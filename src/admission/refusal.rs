@@ -78,7 +78,9 @@ pub fn event_about(subject: &Subject) -> Event {
         namespace: Some(Arc::clone(&subject.identity.namespace)),
         ip: Some(subject.ip),
         listener: Some(Arc::clone(&subject.listener)),
+        protocol: Some(subject.protocol),
         method: Some(subject.identity.method.0),
+        groups: subject.identity.groups.clone(),
         ..Event::default()
     }
 }

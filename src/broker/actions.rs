@@ -10,7 +10,7 @@ use crate::mqtt::{
     Disconnect, Packet, PacketIdentifier, QoS, ReasonCode, SubAck, Subscribe, SubscribeFilter,
     Subscription, SubscriptionIdentifier, SubscriptionOptions, TopicName, UnsubAck, Unsubscribe,
 };
-use crate::policy::{Denial, PublishPermit};
+use crate::policy::{Denial, PublishPermit, RuleId};
 use crate::router::{End, Made, PublishError, SubscribeError};
 use crate::session::{Action, Answer, Content, Incoming, Position, ProtocolError};
 use std::sync::Arc;
@@ -18,6 +18,13 @@ use std::time::{Instant, SystemTime};
 
 /// Topics whose verdicts are remembered; past it the memory starts anew.
 const PERMITS: usize = 256;
+
+/// Who decided, and who would have decided otherwise.
+#[derive(Default)]
+struct Rules {
+    deciding: Option<Arc<str>>,
+    audited: Option<Arc<str>>,
+}
 
 impl Connection {
     pub(super) fn act(
@@ -102,12 +109,17 @@ impl Connection {
         {
             Charge::Granted => {}
             // This message is in; the next one waits until the bucket has room: true back pressure.
-            Charge::Pause { until, .. } => self.paused_until = Some(until),
+            Charge::Pause { until, limiter } => {
+                self.node.metrics.limit_reached(limiter.label());
+                self.paused_until = Some(until);
+            }
             Charge::Drop(limiter) => {
+                self.node.metrics.limit_reached(limiter.label());
                 self.drop_publish(qos, packet_identifier, &limiter.to_string());
                 return Ok(());
             }
-            Charge::Disconnect(_) => {
+            Charge::Disconnect(limiter) => {
+                self.node.metrics.limit_reached(limiter.label());
                 return Err(Ending::Misbehaved(ProtocolError::MessageRateTooHigh));
             }
         }
@@ -137,10 +149,16 @@ impl Connection {
                 }));
             }
             Err(refusal) => {
+                if let PublishError::Quota(quota) = &refusal {
+                    self.node.metrics.limit_reached(quota.label());
+                }
                 self.drop_publish(qos, packet_identifier, &refusal.to_string());
                 return Ok(());
             }
         };
+        self.occupied
+            .buckets
+            .charge_fan_out(published.recipients, now);
         let reason_code = if published.matched {
             ReasonCode::Success
         } else {
@@ -170,7 +188,6 @@ impl Connection {
             reason: limiter.to_owned(),
             ..self.event()
         });
-        self.node.metrics.refused(Kind::Limit);
         let committed = self.node.router.store().committed();
         self.session.acknowledge(
             qos,
@@ -196,11 +213,30 @@ impl Connection {
             return Ok(permit.clone());
         }
         let permit = self.rights.permit_publish(topic.clone(), qos, retain)?;
+        if let Some(audited) = permit.audited() {
+            self.tell_audited(&permit, audited);
+        }
         if self.permits.len() >= PERMITS {
             self.permits.clear();
         }
         self.permits.insert(topic.clone(), permit.clone());
         Ok(permit)
+    }
+
+    /// A deny in audit mode would refuse what is permitted: told once for each verdict, not for each message.
+    fn tell_audited(&self, permit: &PublishPermit, audited: &RuleId) {
+        self.node.record(Event {
+            kind: Kind::Publish,
+            outcome: Outcome::Permitted,
+            reason: "a policy in audit mode would deny it".into(),
+            rule: Some(permit.rule().text()),
+            audited: Some(audited.text()),
+            action: Some("publish"),
+            topic: Some(permit.topic().as_str().to_owned()),
+            qos: Some(permit.qos().bits()),
+            retain: Some(permit.retain()),
+            ..self.event()
+        });
     }
 
     fn refuse_publish(
@@ -216,7 +252,8 @@ impl Connection {
             kind: Kind::Publish,
             outcome: Outcome::Refused,
             reason: denial.to_string(),
-            rule: denial.rule().map(|rule| Arc::from(rule.to_string())),
+            rule: denial.rule().map(RuleId::text),
+            audited: denial.audited().map(RuleId::text),
             action: Some("publish"),
             topic: Some(topic.as_str().to_owned()),
             qos: Some(qos.bits()),
@@ -224,7 +261,6 @@ impl Connection {
             decision: Some(decision),
             ..self.event()
         });
-        self.node.metrics.refused(Kind::Publish);
         self.node.denials.record(admin::Denial {
             at: SystemTime::now(),
             decision,
@@ -314,11 +350,13 @@ impl Connection {
             Ok(permit) => permit,
             Err(denial) => {
                 self.audit_subscribe(
-                    subscription,
-                    options.maximum_qos,
+                    (subscription, options.maximum_qos),
                     Outcome::Refused,
                     denial.to_string(),
-                    denial.rule().map(|rule| rule.to_string()),
+                    Rules {
+                        deciding: denial.rule().map(RuleId::text),
+                        audited: denial.audited().map(RuleId::text),
+                    },
                 );
                 if denial.disconnects() {
                     return Err(Ending::Misbehaved(ProtocolError::Denied));
@@ -327,7 +365,10 @@ impl Connection {
             }
         };
         let granted = options.maximum_qos.min(permit.maximum_qos());
-        let rule = permit.rule().to_string();
+        let rules = Rules {
+            deciding: Some(permit.rule().text()),
+            audited: permit.audited().map(RuleId::text),
+        };
         match self
             .node
             .router
@@ -335,21 +376,19 @@ impl Connection {
         {
             Ok(made) => {
                 self.audit_subscribe(
-                    subscription,
-                    granted,
+                    (subscription, granted),
                     Outcome::Permitted,
                     String::new(),
-                    Some(rule),
+                    rules,
                 );
                 Ok((granted_code(granted), Some(made))) // [MQTT-3.8.4-7]
             }
             Err(error @ (SubscribeError::TooMany(_) | SubscribeError::Store)) => {
                 self.audit_subscribe(
-                    subscription,
-                    granted,
+                    (subscription, granted),
                     Outcome::Refused,
                     error.to_string(),
-                    None,
+                    Rules::default(),
                 );
                 Ok((ReasonCode::QuotaExceeded, None))
             }
@@ -359,11 +398,10 @@ impl Connection {
 
     fn audit_subscribe(
         &self,
-        subscription: &Subscription,
-        qos: QoS,
+        (subscription, qos): (&Subscription, QoS),
         outcome: Outcome,
         reason: String,
-        rule: Option<String>,
+        rules: Rules,
     ) {
         let decision = (outcome == Outcome::Refused).then(|| self.node.decision());
         if let Some(decision) = decision {
@@ -375,7 +413,7 @@ impl Connection {
                 topic: subscription.to_string(),
                 qos: qos.bits(),
                 retain: false,
-                rule: rule.clone(),
+                rule: rules.deciding.as_deref().map(str::to_owned),
                 reason: reason.clone(),
             });
         }
@@ -383,7 +421,8 @@ impl Connection {
             kind: Kind::Subscribe,
             outcome,
             reason,
-            rule: rule.map(Arc::from),
+            rule: rules.deciding,
+            audited: rules.audited,
             action: Some("subscribe"),
             topic: Some(subscription.to_string()),
             qos: Some(qos.bits()),

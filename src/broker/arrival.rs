@@ -2,7 +2,8 @@
 
 use super::connection::{Connection, Entry};
 use super::node::Node;
-use crate::admission::{Admitted, Cause, Door, Proxied, Refused, Screened, event_about};
+use super::pulse::warn_of_end;
+use crate::admission::{Admitted, Cause, Door, Grant, Proxied, Refused, Screened, event_about};
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::{self, Handshake};
 use crate::mqtt::{ConnAck, Packet, Text, encode_within};
@@ -11,7 +12,7 @@ use crate::session::{Output, Session, connack};
 use bytes::BytesMut;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a refused peer may take to read why.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -135,12 +136,15 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
     ); // [MQTT-3.2.0-1]
     let store = node.router.store();
     for ticket in session.resend(store.current(), store.committed(), now, &mut output) {
-        node.counters().dropped.add(1);
+        node.counters().too_large.add(1);
         if let Some(ticket) = ticket {
             store.settle(&ticket);
         }
     }
+    tell_of_placeholders(node, grant);
     node.metrics.connections_admitted.add(1);
+    node.metrics.authentications.add(1);
+    tell_of_the_end(&admitted);
     Ok(Connection::new(
         Arc::clone(node),
         admitted,
@@ -175,6 +179,35 @@ async fn claim(
                 let _ = gone.await;
             }
         }
+    }
+}
+
+/// Statements that concern this client and have a placeholder that it cannot fill: an allow matches nothing then, and a deny more (POL-4).
+fn tell_of_placeholders(node: &Node, grant: &Grant) {
+    const MOST: usize = 4;
+    let unusable = grant.rights().unusable_placeholders();
+    for (rule, placeholder) in unusable.into_iter().take(MOST) {
+        node.record(Event {
+            kind: Kind::Admit,
+            outcome: Outcome::Failed,
+            reason: format!(
+                "${{{placeholder}}} is missing or no single topic level: an allow with it matches nothing, a deny takes it for +"
+            ),
+            rule: Some(rule.text()),
+            ..event_about(grant.subject())
+        });
+    }
+}
+
+fn tell_of_the_end(admitted: &Admitted) {
+    let grant = &admitted.grant;
+    let identity = &grant.subject().identity;
+    let now = SystemTime::now();
+    if let Some(until) = identity.valid_until
+        && identity.certificate.is_some()
+        && until <= now + grant.rules().expiry_warning
+    {
+        warn_of_end(&identity.username, until, now);
     }
 }
 

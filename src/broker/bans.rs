@@ -17,6 +17,11 @@ pub(super) fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("bans.json")
 }
 
+/// What was written down below this folder.
+pub fn restore_bans(limits: &Limits, data_dir: &Path) -> Result<(), Problem> {
+    restore(limits, &file(data_dir))
+}
+
 /// A file that is damaged is a problem of the start: going on would let in whom somebody kept out.
 pub(super) fn restore(limits: &Limits, path: &Path) -> Result<(), Problem> {
     let wrong = |error: io::Error| Problem::whole(path, format!("bans: {error}"));

@@ -9,11 +9,12 @@ use crate::identity::io::Chain;
 use crate::identity::{
     AuthenticateConfig, Credentials, Identity, Method, Rejection, Role, Step, Subject,
 };
-use crate::limits::{BanSubject, Limits};
+use crate::limits::{BanSubject, Limits, Stage};
 use crate::mqtt::ReasonCode;
 use crate::policy::Policies;
 use crate::problem::Problem;
 use crate::router::{End, SessionHandle};
+use crate::telemetry::metrics::State;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -45,9 +46,13 @@ impl admin::Node for Desk {
     }
 
     fn readiness(&self) -> Result<(), String> {
-        match self.running.node().audit.is_writable() {
-            true => Ok(()),
-            false => Err("the audit log cannot be written".into()),
+        let node = self.running.node();
+        if !node.audit.is_writable() {
+            return Err("the audit log cannot be written".into());
+        }
+        match node.limits.standing().shedding {
+            Stage::Nothing => Ok(()),
+            Stage::Newcomers | Stage::SlowConsumers => Err("overloaded: load is being shed".into()),
         }
     }
 
@@ -73,7 +78,14 @@ impl admin::Node for Desk {
     }
 
     fn metrics(&self) -> String {
-        self.running.node().metrics.render()
+        let node = self.running.node();
+        let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        node.metrics.render(&State {
+            counters: node.counters(),
+            standing: node.limits.standing(),
+            sessions: whole(node.router.registry().len()),
+            subscriptions: whole(node.router.subscription_count()),
+        })
     }
 
     fn clients(&self, query: &ClientQuery<'_>) -> Vec<ClientSummary> {

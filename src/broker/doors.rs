@@ -76,6 +76,7 @@ impl Common<'_> {
             unauthenticated_packet_size: config.limits.unauthenticated.max_packet_size.as_usize(),
             maximum_packet_size: listener.max_packet_size.as_usize(),
             maximum_connections: listener.max_connections,
+            expiry_warning: config.authentication.certificate.expiry_warning.get(),
         })
     }
 

@@ -9,14 +9,17 @@ mod doors;
 mod gatekeeper;
 mod node;
 mod office;
+mod pulse;
 mod reauthentication;
 mod running;
+mod shed;
 mod start;
 mod sys;
 mod turn;
 mod watch;
 mod worker;
 
+pub use self::bans::restore_bans;
 pub use self::node::Node;
 pub use self::running::Running;
 pub use self::start::{StartError, start};

@@ -1,7 +1,7 @@
 //! What every connection of this process shares.
 
 use crate::admin::Denials;
-use crate::admission::{Refused, lockout_reason};
+use crate::admission::{Cause, Refused, lockout_reason};
 use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
 use crate::identity::io::BackEnds;
 use crate::limits::Limits;
@@ -41,7 +41,9 @@ impl Node {
     /// Counts a refusal and writes its audit line, and one for the ban that it led to.
     pub(super) fn record_refused(&self, refused: &Refused) {
         let event = refused.event(self.decision());
-        self.metrics.refused(event.kind);
+        if let Cause::Limit(refusal) = &refused.cause {
+            self.metrics.limit_reached(refusal.label());
+        }
         if let Some(lockout) = &refused.lockout {
             self.record(Event {
                 kind: Kind::Ban,

@@ -5,6 +5,7 @@ use super::doors::Common;
 use super::gatekeeper;
 use super::node::Node;
 use super::office::Office;
+use super::pulse;
 use super::running::Running;
 use super::sys;
 use super::watch as file_watch;
@@ -99,6 +100,7 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
         office.open(&running);
     }
     tokio::spawn(file_watch::watch(running.clone()));
+    tokio::spawn(pulse::beat(running.clone()));
     Ok(running)
 }
 

@@ -128,7 +128,10 @@ fn readings(node: &Node, _started: Instant) -> Vec<(&'static str, u64)> {
         ("messages/sent", metrics.packets_sent.value()),
         ("publish/messages/received", publish_received),
         ("publish/messages/sent", publish_sent),
-        ("publish/messages/dropped", counters.dropped.value()),
+        (
+            "publish/messages/dropped",
+            counters.dropped.value() + counters.too_large.value(),
+        ),
         ("bytes/received", metrics.bytes_received.value()),
         ("bytes/sent", metrics.bytes_sent.value()),
         (

@@ -259,7 +259,7 @@ impl Connection {
                     continue;
                 }
                 Sent::Expired => self.node.counters().expired_messages.add(1),
-                Sent::TooLarge => self.node.counters().dropped.add(1),
+                Sent::TooLarge => self.node.counters().too_large.add(1),
             }
             all_sent = false;
             if let Some(ticket) = ticket {

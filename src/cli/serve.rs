@@ -4,7 +4,7 @@ use super::notify::Supervisor;
 use crate::broker::{self, Running};
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::telemetry::logging;
+use crate::telemetry::{logging, panics};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +45,7 @@ pub fn serve(
     when_ready: impl FnOnce(&Running),
 ) -> ExitCode {
     logging::init(&config.log);
+    panics::watch();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

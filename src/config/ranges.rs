@@ -47,7 +47,7 @@ const DAY: Period = Period::from_days(1);
 const YEAR: Period = Period::from_hours(365 * 24);
 
 /// Beyond what the units' own parsers refuse. What limits calls `Count` is from 1 to 1,000,000,000 already.
-pub(super) const RANGES: [Range; 33] = [
+pub(super) const RANGES: [Range; 34] = [
     number("listeners.*.max_connections", 1, 10_000_000),
     size(
         "listeners.*.max_packet_size",
@@ -96,6 +96,7 @@ pub(super) const RANGES: [Range; 33] = [
     time("limits.failures.ban", SECOND, YEAR),
     time("limits.flapping.window", SECOND, DAY),
     time("limits.flapping.ban", SECOND, YEAR),
+    time("limits.state.lag", Period::ZERO, MINUTE),
     size(
         "limits.state.store_free",
         ByteSize::bytes(0),

@@ -235,11 +235,19 @@ impl ClientBuckets {
     /// Charges a message that went to many as several messages, so that a costly publish is paid by its publisher (LIM-2). It
     /// has been sent: it may only delay the next.
     pub fn charge_fan_out(&mut self, recipients: u64, now: Instant) {
+        let messages = recipients / FAN_OUT;
+        if messages == 0 || !self.are_any() {
+            return;
+        }
         let now = self.rules.epoch.nanos(now);
         if let Some((quota, _)) = self.rules.client_messages {
-            self.spent.messages = quota
-                .borrow(self.spent.messages, recipients / FAN_OUT, now)
-                .0;
+            self.spent.messages = quota.borrow(self.spent.messages, messages, now).0;
+        }
+        if let Some((quota, _)) = self.policy {
+            self.spent.policy = quota.borrow(self.spent.policy, messages, now).0;
+        }
+        if let Some(user) = &self.user {
+            spend(&user.messages, self.rules.user_messages, messages, now);
         }
     }
 

@@ -154,8 +154,10 @@ pub struct StateConfig {
     pub sessions: Limit<Count>,
     pub sessions_per_user: Limit<Count>,
     pub retained: RetainedConfig,
-    /// Above this much resident memory new connections from unknown addresses are refused. 0: none stated.
+    /// Above this much resident memory load is shed. 0: none stated.
     pub memory: ByteSize,
+    /// So is it while tasks that are ready wait longer than this for a processor. 0: none stated.
+    pub lag: Period,
     /// Below this much free disk QoS 1, QoS 2 and retained messages are refused.
     pub store_free: ByteSize,
 }
@@ -286,6 +288,7 @@ impl Default for StateConfig {
             sessions_per_user: Limit::At(Count::new(1000)),
             retained: RetainedConfig::default(),
             memory: ByteSize::bytes(0),
+            lag: Period::ZERO,
             store_free: ByteSize::mib(256),
         }
     }

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::Refusal;
 use super::config::LimitsConfig;
 use super::gcra::{Epoch, Nanos, Quota};
 use super::keys::Keys;
+use super::overload::Stage;
 use super::ranges::Ranges;
 use super::table::{Table, Weighed};
 use super::tally::{KeyedSlot, Slot, Tallies, Tally};
@@ -29,7 +30,8 @@ pub(super) struct Gate {
     addresses: Arc<Tallies>,
     global_full_at: AtomicU64,
     open: Arc<Tally>,
-    overloaded: AtomicBool,
+    /// A [`Stage`].
+    shedding: AtomicU8,
 }
 
 /// A connection that was let in, counted for its address and in all until this is dropped.
@@ -82,7 +84,7 @@ impl Gate {
             addresses: Arc::new(Tallies::new(keys.hasher())),
             global_full_at: AtomicU64::new(0),
             open: Arc::default(),
-            overloaded: AtomicBool::new(false),
+            shedding: AtomicU8::new(0),
         }
     }
 
@@ -103,7 +105,7 @@ impl Gate {
             self.charge_address(rules, key, now)?;
             Some(slot)
         };
-        if self.overloaded.load(Ordering::Relaxed) && !known {
+        if self.shedding() >= Stage::Newcomers && !known {
             return Err(Refusal::Overloaded);
         }
         let open = self
@@ -117,12 +119,12 @@ impl Gate {
         })
     }
 
-    pub(super) fn set_overloaded(&self, overloaded: bool) {
-        self.overloaded.store(overloaded, Ordering::Relaxed);
+    pub(super) fn shed(&self, stage: Stage) -> Stage {
+        Stage::from_level(self.shedding.swap(stage.level(), Ordering::Relaxed))
     }
 
-    pub(super) fn is_overloaded(&self) -> bool {
-        self.overloaded.load(Ordering::Relaxed)
+    pub(super) fn shedding(&self) -> Stage {
+        Stage::from_level(self.shedding.load(Ordering::Relaxed))
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn overload_refuses_those_without_a_record() {
         let door = Door::new("{}");
-        door.gate.set_overloaded(true);
+        assert_eq!(door.gate.shed(Stage::Newcomers), Stage::Nothing);
         let address = "10.0.0.1".parse().unwrap();
         for (known, expected) in [(false, Some(Refusal::Overloaded)), (true, None)] {
             let entered = door.gate.enter(

@@ -6,11 +6,13 @@
 mod bans;
 mod buckets;
 mod config;
+mod explained;
 mod gate;
 mod gcra;
 mod handshakes;
 mod keys;
 mod lockout;
+mod overload;
 mod ranges;
 mod recent;
 mod refusal;
@@ -44,10 +46,12 @@ pub use self::config::{
     GlobalConnectionsConfig, HandshakesConfig, Limit, LimitsConfig, MessageLimit, MessagesConfig,
     PerIpConfig, PerUserConfig, RetainedConfig, StateConfig, UnauthenticatedConfig, WhenExceeded,
 };
+pub use self::explained::Explained;
 pub use self::gate::ConnectionSlot;
 pub use self::handshakes::{Evicted, Handshake};
 pub use self::lockout::{Attempt, Lockout};
-pub use self::refusal::{Limiter, Refusal};
+pub use self::overload::{Overload, Reading, Stage};
+pub use self::refusal::{LABELS, Limiter, Refusal};
 pub use self::state::{RetainedClaim, SessionClaim};
 pub use self::tally::{Slot, Tally};
 
@@ -103,15 +107,7 @@ pub struct Standing {
     pub retained_messages: u64,
     pub retained_bytes: u64,
     pub overloaded: bool,
-}
-
-/// Where one address and user stand with the limits that look at them: for `explain`.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Explained {
-    /// The limit's name in the configuration.
-    pub limit: &'static str,
-    pub permits: bool,
-    pub standing: String,
+    pub shedding: Stage,
 }
 
 impl Limits {
@@ -324,9 +320,9 @@ impl Limits {
         self.bans.generation()
     }
 
-    /// While set, addresses without a recent good login are refused.
-    pub fn set_overloaded(&self, overloaded: bool) {
-        self.gate.set_overloaded(overloaded);
+    /// What is shed from now on; from the first stage on addresses without a recent good login are refused. Gives what was shed until now.
+    pub fn shed(&self, stage: Stage) -> Stage {
+        self.gate.shed(stage)
     }
 
     pub fn standing(&self) -> Standing {
@@ -338,7 +334,8 @@ impl Limits {
             sessions: self.state.sessions(),
             retained_messages,
             retained_bytes,
-            overloaded: self.gate.is_overloaded(),
+            overloaded: self.gate.shedding() > Stage::Nothing,
+            shedding: self.gate.shedding(),
         }
     }
 
@@ -368,7 +365,7 @@ impl Limits {
             .failures
             .of_user(failures, self.keys.name(&[named]), now);
         let locked = self.bans.of_address(attempt.ip, Some(attempt.method), now);
-        vec![
+        let mut all = vec![
             Explained::of(
                 "limits.deny, limits.allow",
                 settings.gate.listed(attempt.ip),
@@ -401,7 +398,9 @@ impl Limits {
                     || attempt.method == Method::CERTIFICATE,
                 standing: format!("{of_user} failed logins"),
             },
-        ]
+        ];
+        all.extend(settings.config.explained());
+        all
     }
 
     fn screened(
@@ -493,17 +492,6 @@ impl Settings {
             gate: GateRules::new(&config),
             buckets: Arc::new(Rules::new(&config, epoch)),
             config,
-        }
-    }
-}
-
-impl Explained {
-    fn of(limit: &'static str, verdict: Result<(), Refusal>) -> Self {
-        Self {
-            limit,
-            permits: verdict.is_ok(),
-            standing: verdict
-                .map_or_else(|refusal| refusal.to_string(), |()| "not concerned".into()),
         }
     }
 }

@@ -122,6 +122,37 @@ impl Refusal {
     }
 }
 
+/// Every label, of refusals and buckets alike.
+pub const LABELS: [&str; 27] = [
+    "deny_list",
+    "allow_list",
+    "ban",
+    "connections_per_ip_rate",
+    "connections_per_ip_max",
+    "connections_global_rate",
+    "connections_global_max",
+    "listener_max_connections",
+    "overload",
+    "handshakes_full",
+    "handshakes_evicted",
+    "handshakes_timeout",
+    "failures_per_ip",
+    "failures_per_user",
+    "connections_per_user_max",
+    "flapping",
+    "state_sessions",
+    "state_sessions_per_user",
+    "state_retained_messages",
+    "state_retained_bytes",
+    "state_retained_per_user",
+    "state_store_free",
+    "messages_per_client",
+    "bytes_per_client",
+    "messages_policy",
+    "messages_per_user",
+    "bytes_per_user",
+];
+
 /// A message or byte bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limiter {

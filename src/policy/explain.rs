@@ -5,7 +5,7 @@ use super::attribute::{Attribute, Values};
 use super::compiled::Compiled;
 use super::judge::Judge;
 use super::pattern::{Asked, AskedLevel, Level, Pattern, is_unusable};
-use super::policies::Policy;
+use super::policies::{MessageLimit, Policy};
 use super::rule::{Action, Effect, Rule, RuleId};
 use super::who::{Condition, Holds};
 use crate::identity::Subject;
@@ -37,6 +37,9 @@ pub struct Explanation {
     pub audited: Option<RuleId>,
     pub reason: String,
     pub subject: Described,
+    /// What the policies that concern the subject let it send; all of them hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy_limits: Vec<LimitedBy>,
     /// The nearest first.
     pub near: Vec<Near>,
     /// Rules about the same action that came near but are not listed.
@@ -54,6 +57,13 @@ pub struct Described {
     pub listener: String,
     pub protocol: &'static str,
     pub groups: Vec<String>,
+}
+
+/// `limits:` of a policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitedBy {
+    pub policy: RuleId,
+    pub messages: String,
 }
 
 /// A rule that decided, would have, or lacked little.
@@ -117,6 +127,7 @@ impl Compiled {
                 .map(|rule| rule.id.clone()),
             reason: reason(allowed, rule, granted_qos, qos),
             subject: Described::new(self.subject()),
+            policy_limits: self.limits().map(LimitedBy::new).collect(),
             near: ranked
                 .into_iter()
                 .take(MOST)
@@ -394,6 +405,15 @@ fn fill_value(text: &mut String, attribute: &Attribute, of: Values<'_>) {
     }
 }
 
+impl LimitedBy {
+    fn new(limit: &MessageLimit) -> Self {
+        Self {
+            policy: limit.policy.clone(),
+            messages: format!("{}, burst {}", limit.rate, limit.burst),
+        }
+    }
+}
+
 impl Described {
     pub(super) fn new(subject: &Subject) -> Self {
         let identity = &subject.identity;
@@ -430,6 +450,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "  in audit mode: {audited} would have decided otherwise")?;
         }
         writeln!(f, "  as {}", self.subject)?;
+        for limit in &self.policy_limits {
+            writeln!(f, "  limited by {} to {}", limit.policy, limit.messages)?;
+        }
         if !self.near.is_empty() {
             writeln!(f, "  rules that came near:")?;
         }

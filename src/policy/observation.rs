@@ -1,7 +1,7 @@
 //! Decisions as the audit log recorded them: what learning and replaying start from.
 
 use super::Attempt;
-use super::assertion::method;
+use super::assertion::{method, protocol};
 use super::rule::Action;
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::QoS;
@@ -34,7 +34,10 @@ struct Line {
     ip: Option<IpAddr>,
     #[serde(default)]
     listener: String,
+    protocol: Option<String>,
     method: Option<String>,
+    #[serde(default)]
+    groups: Vec<Arc<str>>,
     rule: Option<String>,
     action: Option<String>,
     topic: Option<String>,
@@ -46,7 +49,7 @@ struct Line {
 }
 
 impl Observation {
-    /// `None`: a line about something else. Groups, claims and all of a certificate but its name are not in the log, and are missing here.
+    /// `None`: a line about something else. Claims and all of a certificate but its name are not in the log, and are missing here.
     pub fn read(line: &str) -> Result<Option<Self>, String> {
         let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let action = match line.action.as_deref() {
@@ -81,6 +84,10 @@ impl Line {
             Some(name) => method(name).ok_or(format!("no method is called {name:?}"))?,
             None => Method::ANONYMOUS,
         };
+        let spoken = match &self.protocol {
+            Some(name) => protocol(name).ok_or(format!("no protocol is called {name:?}"))?,
+            None => "mqtt",
+        };
         // A certificate names its bearer, by default in its common name.
         let certificate = (method == Method::CERTIFICATE).then(|| {
             Arc::new(CertificateNames {
@@ -93,7 +100,7 @@ impl Line {
                 namespace: self.namespace.unwrap_or_else(|| method.0.to_owned()).into(),
                 username: self.username.into(),
                 method,
-                groups: Vec::new(),
+                groups: self.groups,
                 certificate,
                 claims: BTreeMap::new(),
                 valid_until: None,
@@ -101,7 +108,7 @@ impl Line {
             client_id: self.client_id.into(),
             ip: self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             listener: self.listener.into(),
-            protocol: "mqtt",
+            protocol: spoken,
         })
     }
 }

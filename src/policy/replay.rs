@@ -65,16 +65,15 @@ impl Policies {
             asked.extend(rule.pattern.attributes());
         }
         let untold = asked.into_iter().filter(|attribute| match attribute {
-            Attribute::Group
-            | Attribute::Certificate(_)
-            | Attribute::Claim(_)
-            | Attribute::Protocol => true,
+            Attribute::Certificate(_) | Attribute::Claim(_) => true,
             Attribute::Username
             | Attribute::ClientId
             | Attribute::Ip
             | Attribute::Listener
             | Attribute::Auth
-            | Attribute::Namespace => false,
+            | Attribute::Namespace
+            | Attribute::Group
+            | Attribute::Protocol => false,
         });
         untold.map(ToString::to_string).collect()
     }
@@ -95,7 +94,10 @@ fn gather<'a>(who: &'a Who, asked: &mut BTreeSet<&'a Attribute>) {
 fn key(subject: &Subject) -> Key {
     let identity = &subject.identity;
     (
-        format!("{} {}", identity.method.0, identity.namespace),
+        format!(
+            "{} {} {} {:?}",
+            identity.method.0, subject.protocol, identity.namespace, identity.groups
+        ),
         identity.username.to_string(),
         subject.client_id.to_string(),
         subject.ip.to_string(),

@@ -352,6 +352,7 @@ impl Router {
         let content = Content::from_session(handle.id(), will.payload, will.properties);
         let published = self.publish(permit, content, &mut RouteCache::default(), now, wakes);
         self.counters.dropped.add(u64::from(published.is_err()));
+        self.counters.wills_sent.add(u64::from(published.is_ok()));
     }
 
     pub(super) fn set_timer(&self, handle: &Arc<SessionHandle>, state: &State) {

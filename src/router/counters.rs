@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Monotonic totals since the start, but for the two gauges.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Deliveries dropped: queue full, or larger than the client takes.
+    /// Deliveries dropped: queue full.
     pub dropped: Counter,
+    /// Deliveries dropped: larger than the client takes.
+    pub too_large: Counter,
     /// Deliveries withheld by policy.
     pub withheld: Counter,
     pub expired_messages: Counter,
     pub expired_sessions: Counter,
+    pub wills_sent: Counter,
     /// Gauge.
     pub connected: Counter,
     /// Gauge: the most that were connected at once.

@@ -24,6 +24,8 @@ const PAGE_MESSAGES: usize = 512;
 pub struct Published {
     /// Somebody gets it. Otherwise a v5 publisher is told 0x10.
     pub matched: bool,
+    /// Whom it was offered to: what it cost.
+    pub recipients: u64,
     /// Once this is committed it may be acknowledged.
     pub position: Position,
 }
@@ -132,8 +134,10 @@ impl Router {
             Position::default()
         };
         drop(gate);
+        let recipients = route.targets.len().saturating_add(route.groups.len());
         Ok(Published {
             matched: !route.is_empty(),
+            recipients: u64::try_from(recipients).unwrap_or(u64::MAX),
             position,
         })
     }

@@ -5,6 +5,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::counter::{Counter, Gauge, RareCounter};
 use crate::audit::Kind;
+use crate::limits::{LABELS, Standing};
+use crate::router::Counters;
 
 /// All that the broker counts. Fields are bumped where things happen; `render` reads them.
 pub struct Metrics {
@@ -16,24 +18,19 @@ pub struct Metrics {
     pub publish_received: [Counter; 3],
     /// PUBLISH packets to clients, by QoS.
     pub publish_sent: [Counter; 3],
-    /// Messages that did not reach a queue or left it undelivered, by reason.
-    dropped: [Counter; Drop::ALL.len()],
-    pub connections: Gauge,
     pub connections_accepted: RareCounter,
     pub connections_admitted: RareCounter,
-    pub handshakes: Gauge,
-    pub sessions: Gauge,
-    pub subscriptions: Gauge,
-    pub retained_messages: Gauge,
-    pub retained_bytes: Gauge,
     pub queued_messages: Gauge,
     pub queued_bytes: Gauge,
     refusals: [RareCounter; Kind::ALL.len()],
+    limits: [RareCounter; LABELS.len()],
     pub authentications: RareCounter,
     pub takeovers: RareCounter,
-    pub wills_sent: RareCounter,
-    pub bans: Gauge,
-    pub tasks_panicked: RareCounter,
+    /// QoS 0 messages and connections of slow consumers, given up under overload.
+    pub shed_messages: RareCounter,
+    pub shed_consumers: RareCounter,
+    pub resident_bytes: Gauge,
+    pub lag_microseconds: Gauge,
     pub reloads: RareCounter,
     pub reloads_failed: RareCounter,
     pub certificates_expiring: Gauge,
@@ -45,28 +42,12 @@ pub struct Metrics {
     started_at: SystemTime,
 }
 
-/// Why a message went no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drop {
-    QueueFull,
-    Expired,
-    TooLarge,
-    Denied,
-    Limited,
-    NoSubscriber,
-    SessionEnded,
-}
-
-impl Drop {
-    const ALL: [(Self, &'static str); 7] = [
-        (Self::QueueFull, "queue_full"),
-        (Self::Expired, "expired"),
-        (Self::TooLarge, "too_large"),
-        (Self::Denied, "denied"),
-        (Self::Limited, "limited"),
-        (Self::NoSubscriber, "no_subscriber"),
-        (Self::SessionEnded, "session_ended"),
-    ];
+/// What others count, read when it is shown.
+pub struct State<'a> {
+    pub counters: &'a Counters,
+    pub standing: Standing,
+    pub sessions: u64,
+    pub subscriptions: u64,
 }
 
 impl Default for Metrics {
@@ -78,23 +59,18 @@ impl Default for Metrics {
             packets_sent: Counter::default(),
             publish_received: Default::default(),
             publish_sent: Default::default(),
-            dropped: Default::default(),
-            connections: Gauge::default(),
             connections_accepted: RareCounter::default(),
             connections_admitted: RareCounter::default(),
-            handshakes: Gauge::default(),
-            sessions: Gauge::default(),
-            subscriptions: Gauge::default(),
-            retained_messages: Gauge::default(),
-            retained_bytes: Gauge::default(),
             queued_messages: Gauge::default(),
             queued_bytes: Gauge::default(),
             refusals: Default::default(),
+            limits: Default::default(),
             authentications: RareCounter::default(),
             takeovers: RareCounter::default(),
-            wills_sent: RareCounter::default(),
-            bans: Gauge::default(),
-            tasks_panicked: RareCounter::default(),
+            shed_messages: RareCounter::default(),
+            shed_consumers: RareCounter::default(),
+            resident_bytes: Gauge::default(),
+            lag_microseconds: Gauge::default(),
             reloads: RareCounter::default(),
             reloads_failed: RareCounter::default(),
             certificates_expiring: Gauge::default(),
@@ -109,19 +85,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub fn dropped(&self, reason: Drop, messages: u64) {
-        let counters = Drop::ALL.iter().zip(&self.dropped);
-        for ((each, _), counter) in counters {
-            if *each == reason {
-                counter.add(messages);
-            }
-        }
-    }
-
-    pub fn dropped_total(&self) -> u64 {
-        self.dropped.iter().map(Counter::value).sum()
-    }
-
     /// Counts a refusal. The audit log calls this for every one it is told, whether or not a line of its own is written.
     pub fn refused(&self, kind: Kind) {
         let counters = Kind::ALL.iter().zip(&self.refusals);
@@ -138,22 +101,32 @@ impl Metrics {
         found.map_or(0, |(_, counter)| counter.value())
     }
 
+    /// A limit refused, dropped, paused or disconnected. `label` as `Refusal` and `Limiter` give it.
+    pub fn limit_reached(&self, label: &str) {
+        let counters = LABELS.iter().zip(&self.limits);
+        for (each, counter) in counters {
+            if *each == label {
+                counter.increment();
+            }
+        }
+    }
+
     pub fn uptime_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 
     /// Prometheus text exposition format, version 0.0.4.
-    pub fn render(&self) -> String {
+    pub fn render(&self, state: &State<'_>) -> String {
         let mut out = Exposition(String::with_capacity(8192));
         out.family("build_info", "gauge", "The version that is running");
         out.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-        self.render_traffic(&mut out);
-        self.render_state(&mut out);
-        self.render_security(&mut out);
+        self.render_traffic(state.counters, &mut out);
+        self.render_state(state, &mut out);
+        self.render_security(state.counters, &mut out);
         out.0
     }
 
-    fn render_traffic(&self, out: &mut Exposition) {
+    fn render_traffic(&self, counters: &Counters, out: &mut Exposition) {
         let rows = [
             (
                 "bytes_received_total",
@@ -198,35 +171,64 @@ impl Metrics {
         }
         let name = "messages_dropped_total";
         out.family(name, "counter", "Messages that went no further, by reason");
-        for ((_, reason), counter) in Drop::ALL.iter().zip(&self.dropped) {
-            out.sample(name, &[("reason", reason)], counter.value());
+        let rows = [
+            ("queue_full", counters.dropped.value()),
+            ("too_large", counters.too_large.value()),
+            ("expired", counters.expired_messages.value()),
+            ("denied", counters.withheld.value()),
+            ("shed", self.shed_messages.value()),
+        ];
+        for (reason, value) in rows {
+            out.sample(name, &[("reason", reason)], value);
         }
     }
 
-    fn render_state(&self, out: &mut Exposition) {
+    fn render_state(&self, state: &State<'_>, out: &mut Exposition) {
+        let standing = &state.standing;
+        let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let rows = [
-            ("connections", "Admitted connections", &self.connections),
+            (
+                "connections",
+                "Admitted connections",
+                state.counters.connected.value(),
+            ),
+            (
+                "sockets",
+                "Connections of clients, admitted or not",
+                standing.connections,
+            ),
             (
                 "handshakes",
                 "Connections between accept and CONNACK",
-                &self.handshakes,
+                whole(standing.handshakes),
             ),
-            ("sessions", "Sessions, connected or not", &self.sessions),
+            ("sessions", "Sessions, connected or not", state.sessions),
             (
                 "subscriptions",
                 "Subscriptions of all sessions",
-                &self.subscriptions,
+                state.subscriptions,
             ),
             (
                 "retained_messages",
                 "Retained messages",
-                &self.retained_messages,
+                standing.retained_messages,
             ),
             (
                 "retained_bytes",
                 "Bytes of retained messages",
-                &self.retained_bytes,
+                standing.retained_bytes,
             ),
+            ("bans", "Bans in force", whole(standing.bans)),
+            (
+                "overload_stage",
+                "What is shed: 0 nothing, 1 newcomers, 2 slow consumers too",
+                u64::from(standing.shedding.level()),
+            ),
+        ];
+        for (name, help, value) in rows {
+            out.gauge(name, help, value);
+        }
+        let rows = [
             (
                 "queued_messages",
                 "Messages waiting in queues",
@@ -237,11 +239,20 @@ impl Metrics {
                 "Bytes waiting in queues",
                 &self.queued_bytes,
             ),
-            ("bans", "Bans in force", &self.bans),
             (
                 "certificates_expiring",
                 "Connected clients whose certificate ends soon",
                 &self.certificates_expiring,
+            ),
+            (
+                "resident_bytes",
+                "Resident memory of this process",
+                &self.resident_bytes,
+            ),
+            (
+                "lag_microseconds",
+                "How long a task that is ready waited for its turn, last measured",
+                &self.lag_microseconds,
             ),
             (
                 "audit_failing",
@@ -257,7 +268,7 @@ impl Metrics {
         out.gauge("start_time_seconds", "When this process started", since);
     }
 
-    fn render_security(&self, out: &mut Exposition) {
+    fn render_security(&self, counters: &Counters, out: &mut Exposition) {
         let rows = [
             (
                 "connections_accepted_total",
@@ -280,14 +291,9 @@ impl Metrics {
                 &self.takeovers,
             ),
             (
-                "wills_sent_total",
-                "Will messages published",
-                &self.wills_sent,
-            ),
-            (
-                "tasks_panicked_total",
-                "Tasks ended by a defect of the broker",
-                &self.tasks_panicked,
+                "shed_consumers_total",
+                "Slow consumers disconnected under overload",
+                &self.shed_consumers,
             ),
             ("reloads_total", "Reloads that took effect", &self.reloads),
             (
@@ -313,6 +319,35 @@ impl Metrics {
         ];
         for (name, help, counter) in rows {
             out.counter(name, help, counter.value());
+        }
+        let rows = [
+            (
+                "wills_sent_total",
+                "Will messages published",
+                counters.wills_sent.value(),
+            ),
+            (
+                "sessions_expired_total",
+                "Sessions whose time was over",
+                counters.expired_sessions.value(),
+            ),
+            (
+                "tasks_panicked_total",
+                "Tasks ended by a defect of the broker",
+                super::panics::count(),
+            ),
+        ];
+        for (name, help, value) in rows {
+            out.counter(name, help, value);
+        }
+        let name = "limits_reached_total";
+        out.family(
+            name,
+            "counter",
+            "Times a limit refused, dropped, paused or disconnected, by limit",
+        );
+        for (label, counter) in LABELS.iter().zip(&self.limits) {
+            out.sample(name, &[("limit", label)], counter.value());
         }
         let name = "refusals_total";
         out.family(name, "counter", "Refusals, by what was refused");
@@ -359,20 +394,29 @@ impl Exposition {
 mod tests {
     use super::*;
 
+    fn shown(metrics: &Metrics) -> String {
+        metrics.render(&State {
+            counters: &Counters::default(),
+            standing: Standing::default(),
+            sessions: 0,
+            subscriptions: 0,
+        })
+    }
+
     #[test]
     fn lim_06_the_series_do_not_depend_on_traffic() {
         let metrics = Metrics::default();
-        let quiet = metrics.render().lines().count();
+        let quiet = shown(&metrics).lines().count();
         for _ in 0..1000 {
             metrics.refused(Kind::Authenticate);
-            metrics.dropped(Drop::QueueFull, 3);
+            metrics.limit_reached("flapping");
             metrics.bytes_received.add(100);
         }
-        let text = metrics.render();
+        let text = shown(&metrics);
         assert_eq!(text.lines().count(), quiet);
         let rows = [
             "wardgate_refusals_total{event=\"authenticate\"} 1000",
-            "wardgate_messages_dropped_total{reason=\"queue_full\"} 3000",
+            "wardgate_limits_reached_total{limit=\"flapping\"} 1000",
             "wardgate_bytes_received_total 100000",
             "wardgate_connections 0",
         ];
@@ -383,7 +427,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_family() {
-        let text = Metrics::default().render();
+        let text = shown(&Metrics::default());
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
             assert!(text.contains(&format!("# TYPE {name} ")), "{line}");

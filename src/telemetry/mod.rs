@@ -5,6 +5,7 @@ mod counter;
 mod escape;
 pub mod logging;
 pub mod metrics;
+pub mod panics;
 
 pub use self::audit_log::{AuditConfig, AuditLog, OnFailure};
 pub use self::escape::Escaped;

@@ -13,6 +13,8 @@ mod support;
 
 mod identity;
 mod logs;
+mod overload;
+mod policy;
 mod routing;
 mod session;
 mod transport;

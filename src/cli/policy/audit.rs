@@ -15,7 +15,7 @@ const LONGEST_LINE: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wardgate policy learn --from data/audit > candidate.yaml\n\nThe log does not tell groups, claims or certificate fields: the policy names users."
+    after_help = "Example:\n  wardgate policy learn --from data/audit > candidate.yaml\n\nThe log does not tell claims or certificate fields: the policy names users."
 )]
 pub(super) struct LearnArgs {
     /// Audit files, or folders of them

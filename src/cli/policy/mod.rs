@@ -5,6 +5,7 @@ mod check;
 mod diff;
 mod explain;
 mod import;
+mod recorded;
 mod source;
 mod subject;
 mod test;

@@ -28,6 +28,11 @@ struct Named {
 }
 
 impl Source {
+    /// The configuration, where one was named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     pub(super) fn load(&self) -> Result<Arc<Policies>, Vec<Problem>> {
         let files = match &self.config {
             Some(config) => read(&named_by(config).map_err(|problem| vec![problem])?)?,

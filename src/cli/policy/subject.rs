@@ -92,6 +92,20 @@ impl Somebody {
     }
 }
 
+impl Somebody {
+    /// Somebody as the audit log recorded them, with the certificate or the claims that it does not tell.
+    pub(super) fn completing(&self, recorded: &Subject) -> Result<Arc<Subject>, String> {
+        let mut subject = recorded.clone();
+        if let Some(file) = &self.cert {
+            subject.identity.certificate = Some(Arc::new(certificate(file)?));
+        }
+        if let Some(file) = &self.claims {
+            subject.identity.claims = claims(file)?;
+        }
+        Ok(Arc::new(subject))
+    }
+}
+
 fn certificate(file: &Path) -> Result<CertificateNames, String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let bytes = std::fs::read(file).map_err(|error| told(&error))?;

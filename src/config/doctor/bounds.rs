@@ -107,10 +107,10 @@ pub(super) fn examine(config: &Config, findings: &mut Findings) {
             "none: an admitted client may publish as fast as it can; a policy's own limits still hold",
         );
     }
-    if state.memory.get() == 0 {
+    if state.memory.get() == 0 && state.lag.is_zero() {
         findings.note(
             "limit-unset",
-            "limits.state.memory",
+            "limits.state.memory, limits.state.lag",
             "none stated: nothing is shed before memory ends",
         );
     }

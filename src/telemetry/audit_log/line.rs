@@ -1,6 +1,7 @@
 //! One record as one JSON line, chained to the line before.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -39,7 +40,9 @@ impl Record {
         line.text("namespace", self.event.namespace.as_deref());
         line.text("ip", self.event.ip.map(|ip| ip.to_string()).as_deref());
         line.text("listener", self.event.listener.as_deref());
+        line.text("protocol", self.event.protocol);
         line.text("method", self.event.method);
+        line.texts("groups", &self.event.groups);
         line.text(
             "reason",
             Some(&self.event.reason)
@@ -47,6 +50,7 @@ impl Record {
                 .map(String::as_str),
         );
         line.text("rule", self.event.rule.as_deref());
+        line.text("audited", self.event.audited.as_deref());
         line.text("action", self.event.action);
         line.text("topic", self.event.topic.as_deref());
         line.raw("qos", self.event.qos);
@@ -86,6 +90,22 @@ impl Fields {
         }
     }
 
+    /// A list; an empty one is left out. A long one is cut: a line has a bound.
+    fn texts(&mut self, name: &str, texts: &[Arc<str>]) {
+        const MOST: usize = 32;
+        if texts.is_empty() {
+            return;
+        }
+        let _ = write!(self.0, ",\"{name}\":[");
+        for (index, text) in texts.iter().take(MOST).enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            push_json_string(&mut self.0, text);
+        }
+        self.0.push(']');
+    }
+
     fn raw(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
         if let Some(value) = value {
             let _ = write!(self.0, ",\"{name}\":{value}");
@@ -121,14 +141,17 @@ mod tests {
             retain: Some(false),
             decision: Some(DecisionId(0xabc)),
             namespace: None,
+            protocol: Some("mqtt"),
+            groups: vec!["a\"b".into(), "c".into()],
+            audited: Some("policies/b.yaml:4 soon".into()),
         };
         let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let line = Record::new(at, event, None).to_line(7, BEGINNING);
         let expected = format!(
             "{{\"time\":\"2023-11-14T22:13:20.123Z\",\"sequence\":7,\"event\":\"publish\",\"outcome\":\"refused\",\
              \"client_id\":\"pump\\u000a7\",\"username\":\"pump-7\",\"ip\":\"192.0.2.7\",\"listener\":\"mqtts\",\
-             \"method\":\"certificate\",\"reason\":\"nothing matched\",\"rule\":\"policies/a.yaml:3 own\",\
-             \"action\":\"publish\",\"topic\":\"a/\\u202eb\",\"qos\":1,\"retain\":false,\
+             \"protocol\":\"mqtt\",\"method\":\"certificate\",\"groups\":[\"a\\\"b\",\"c\"],\"reason\":\"nothing matched\",\
+             \"rule\":\"policies/a.yaml:3 own\",\"audited\":\"policies/b.yaml:4 soon\",\"action\":\"publish\",\"topic\":\"a/\\u202eb\",\"qos\":1,\"retain\":false,\
              \"decision\":\"0000000000000abc\",\"previous\":\"{BEGINNING}\"}}"
         );
         assert_eq!(line, expected);

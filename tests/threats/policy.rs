@@ -1,0 +1,113 @@
+//! What policies leave in the audit trail, and how a refusal's decision leads to its explanation.
+
+use super::connect;
+use super::support::broker::{LAB, wardgate};
+use super::support::{Broker, Setup};
+
+const POLICY: &str = "
+version: 1
+policies:
+  - id: open
+    who: { any: true }
+    allow:
+      - publish: 'open/#'
+      - publish: 'mine/${client_id}/x'
+  - id: watched
+    who: { any: true }
+    mode: audit
+    deny: [{ publish: 'open/secret' }]
+    allow: [{ publish: 'closed/soon' }]
+";
+
+fn broker() -> Broker {
+    Setup::new(LAB).policy(POLICY).start()
+}
+
+#[test]
+fn audit_mode_is_told_and_not_enforced() {
+    let broker = broker();
+    let mut wire = broker.dial("lab");
+    connect(&mut wire, "c");
+    let rows = [
+        ("open/secret", "10", "permitted"),
+        ("closed/soon", "87", "refused"),
+    ];
+    for (topic, code, outcome) in rows {
+        wire.send(&format!("32 .. s'{topic}' 0001 <> 'x'"));
+        wire.expect(&format!("40 .. 0001 {code} *"));
+        let line = broker.await_audit(topic, |line| line["topic"] == topic);
+        assert_eq!(line["outcome"], outcome, "{line}");
+        assert!(
+            line["audited"].as_str().unwrap().ends_with(" watched"),
+            "{line}"
+        );
+        assert_eq!(line["protocol"], "mqtt", "{line}");
+    }
+    // Told once, not for each message.
+    for _ in 0..3 {
+        wire.send("32 .. s'open/secret' 0001 <> 'x'");
+        wire.expect("40 .. 0001 10 *");
+    }
+    wire.send("32 .. s'closed/last' 0001 <> 'x'");
+    wire.expect("40 .. 0001 87 *");
+    broker.await_audit("the last", |line| line["topic"] == "closed/last");
+    let told = broker
+        .audit()
+        .iter()
+        .filter(|line| line["topic"] == "open/secret")
+        .count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn pol_04_a_placeholder_that_cannot_be_filled_is_told() {
+    let broker = broker();
+    connect(&mut broker.dial("lab"), "a+b");
+    let line = broker.await_audit("the placeholder", |line| line["event"] == "admit");
+    assert_eq!(line["outcome"], "failed", "{line}");
+    assert!(
+        line["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("${client_id} "),
+        "{line}"
+    );
+    assert!(line["rule"].as_str().unwrap().ends_with(" open"), "{line}");
+}
+
+#[test]
+fn a_decision_leads_to_its_explanation_without_the_node() {
+    let broker = broker();
+    let mut wire = broker.dial("lab");
+    connect(&mut wire, "c");
+    wire.send("32 .. s'closed/x' 0001 <> 'x'");
+    wire.expect("40 .. 0001 87 *");
+    let line = broker.await_audit("the refusal", |line| line["topic"] == "closed/x");
+    let decision = line["decision"].as_str().unwrap();
+    let explain = |arguments: &[&str]| {
+        wardgate()
+            .args(["policy", "explain", "--decision", decision, "--config"])
+            .arg(broker.path().join("wardgate.yaml"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = explain(&[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "DENY publish closed/x qos 1",
+        "client identifier \"c\"",
+        "listener \"lab\"",
+        "limits.connections.per_ip",
+        "limits.messages.per_client",
+        "decided then: refused",
+    ] {
+        assert!(text.contains(part), "{part} in:\n{text}");
+    }
+    let output = explain(&["--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["allowed"], false, "{answer}");
+    assert_eq!(answer["decided"]["topic"], "closed/x", "{answer}");
+    assert!(answer["limits"].as_array().unwrap().len() > 5, "{answer}");
+}
