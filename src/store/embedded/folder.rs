@@ -1,0 +1,135 @@
+//! The store's folder: readable for its owner only, used by one process at a time (STO-3).
+
+use super::error::OpenError;
+use super::medium::Medium;
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Locked while this lives.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    note: File,
+    _lock: File,
+}
+
+const DATA: &str = "store.redb";
+const NOTE: &str = "committed";
+const LOCK: &str = "lock";
+
+impl Folder {
+    /// Makes the folder when there is none, and takes its lock.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            // A link may lead anywhere, a device or a socket nowhere.
+            Ok(_) => {
+                return Err(OpenError::NotAFolder {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        }
+        // Whatever the umask was when it was made, and whoever loosened it since.
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(failed)?;
+        let lock = private_file(&path.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let note = private_file(&path.join(NOTE)).map_err(failed)?;
+        // The names of new files are on disk as well (STO-1).
+        File::open(path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            note,
+            _lock: lock,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the data is.
+    pub fn data_file(&self) -> PathBuf {
+        self.path.join(DATA)
+    }
+}
+
+impl Medium for Folder {
+    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let file = private_file(&self.data_file())?;
+        // After a failed write the system may hold pages that it calls clean and the disk never got: they are read again.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        File::open(&self.path)?.sync_all()?;
+        let backend =
+            FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Box::new(backend))
+    }
+
+    fn note(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = [0; 32];
+        match self.note.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(Some(bytes.to_vec())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_note(&self, note: &[u8], sync: bool) -> io::Result<()> {
+        self.note.write_all_at(note, 0)?;
+        if sync {
+            self.note.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.path)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn name(&self) -> String {
+        self.data_file().display().to_string()
+    }
+}
+
+/// Never through a symbolic link, and never readable for others, whatever the umask.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(NO_FOLLOW);
+    let file = match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path)?,
+        made => made?,
+    };
+    file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// As the system's headers have it.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();

@@ -1,0 +1,232 @@
+//! The store as its users see it: told, stopped one way or another, and opened again.
+
+mod crash;
+mod damage;
+mod disk;
+mod failing;
+mod folder;
+mod queue;
+mod restart;
+
+use self::disk::Disk;
+use super::{Embedded, OpenError, Options};
+use crate::identity::{CertificateNames, Identity, Method, Subject};
+use crate::mqtt::{QoS, Subscription, SubscriptionOptions, Text, TopicLimits, TopicName};
+use crate::router::{
+    Accepted, Fetch, Page, Restored, RestoredSession, SessionRecord, Store, Subscribed,
+};
+use crate::session::{Delivery, Message, Position, SessionId, StoredMessage, Ticket};
+use crate::store::Durability;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::task::Waker;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Long enough for a loaded machine; nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const OPTIONS: Options = Options {
+    durability: Durability::Sync,
+    flush_interval: Duration::from_secs(1),
+    cache: 8 * 1024 * 1024,
+    store_free: 0,
+};
+
+fn open(disk: &Disk) -> (Arc<Embedded>, Restored) {
+    open_with(disk, OPTIONS).unwrap()
+}
+
+fn open_with(disk: &Disk, options: Options) -> Result<(Arc<Embedded>, Restored), OpenError> {
+    Embedded::open_on(
+        Arc::new(disk.clone()),
+        options,
+        Instant::now(),
+        SystemTime::now(),
+    )
+}
+
+fn subject(name: &str) -> Arc<Subject> {
+    Arc::new(Subject {
+        identity: Identity {
+            namespace: "certificate".into(),
+            username: name.into(),
+            method: Method::CERTIFICATE,
+            groups: vec!["pumps".into(), "north".into()],
+            certificate: Some(Arc::new(CertificateNames {
+                common_name: vec![name.to_owned()],
+                subject_dn: format!("CN={name}"),
+                fingerprint: "ab12".to_owned(),
+                ..CertificateNames::default()
+            })),
+            claims: BTreeMap::from([("site".to_owned(), vec!["a".to_owned(), "b".to_owned()])]),
+            valid_until: Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)),
+        },
+        client_id: name.into(),
+        ip: [192, 0, 2, 7].into(),
+        listener: "tls".into(),
+        protocol: "mqtt",
+    })
+}
+
+fn topic(text: &str) -> TopicName {
+    TopicName::new(Text::try_from(text).unwrap(), TopicLimits::default()).unwrap()
+}
+
+fn filter(text: &str) -> Subscription {
+    Subscription::new(Text::try_from(text).unwrap(), TopicLimits::default()).unwrap()
+}
+
+fn message(payload: &str) -> Arc<Message> {
+    message_to("a/b", payload, None)
+}
+
+fn message_to(to: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Message> {
+    Arc::new(Message::restore(StoredMessage {
+        topic: topic(to),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        payload: payload.to_owned().into(),
+        properties: None,
+        author: subject("author"),
+        publisher: SessionId(9),
+        expires_at,
+    }))
+}
+
+fn record(id: u64) -> SessionRecord {
+    SessionRecord {
+        id: SessionId(id),
+        subject: subject(&format!("client-{id}")),
+        session_expiry_interval: 3_600,
+        connected: true,
+        expires_at: None,
+        will: None,
+        will_at: None,
+    }
+}
+
+fn subscribed(qos: QoS) -> Subscribed {
+    Subscribed {
+        options: SubscriptionOptions {
+            maximum_qos: qos,
+            ..SubscriptionOptions::default()
+        },
+        identifier: None,
+        checked: false,
+    }
+}
+
+fn delivery(message: &Arc<Message>, session: u64, sequence: u64) -> Delivery {
+    Delivery {
+        message: Arc::clone(message),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_identifiers: None,
+        share: None,
+        sequence,
+        ticket: Some(Arc::new(Ticket::new(SessionId(session), sequence))),
+    }
+}
+
+/// One message to one session; its ticket and its position.
+fn publish(
+    store: &Embedded,
+    payload: &str,
+    session: u64,
+    sequence: u64,
+) -> (Arc<Ticket>, Position) {
+    let message = message(payload);
+    let delivery = delivery(&message, session, sequence);
+    let ticket = delivery.ticket.clone().unwrap();
+    (ticket, accept(store, &message, vec![delivery]))
+}
+
+fn accept(store: &Embedded, message: &Arc<Message>, deliveries: Vec<Delivery>) -> Position {
+    let _gate = store.gate();
+    store.publish(Accepted {
+        message,
+        retain: None,
+        deliveries,
+        received: None,
+    })
+}
+
+fn retain(store: &Embedded, message: &Arc<Message>) -> Position {
+    retain_version(store, message, 1)
+}
+
+fn retain_version(store: &Embedded, message: &Arc<Message>, version: u64) -> Position {
+    store.publish(Accepted {
+        message,
+        retain: Some(version),
+        deliveries: Vec::new(),
+        received: None,
+    })
+}
+
+/// Until the position is committed.
+fn settle_down(store: &Embedded, position: Position) {
+    assert!(
+        reaches(store, position, PATIENCE),
+        "{position:?} was not committed"
+    );
+}
+
+fn reaches(store: &Embedded, position: Position, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    while !store.wait(position, Waker::noop()) {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Everything told so far, what nobody waits for included.
+fn flush(store: &Embedded) {
+    let position = store.release(SessionId(u64::MAX), crate::mqtt::PacketIdentifier::MIN);
+    settle_down(store, position);
+}
+
+fn fetch(store: &Embedded, session: u64, after: u64, up_to: u64, messages: usize) -> Page {
+    let (send, receive) = sync_channel(1);
+    store.fetch(Fetch {
+        session: SessionId(session),
+        after,
+        up_to,
+        messages,
+        bytes: usize::MAX,
+        reply: Box::new(move |page| {
+            let _ = send.send(page);
+        }),
+    });
+    receive.recv_timeout(PATIENCE).unwrap()
+}
+
+fn find(restored: &Restored, id: u64) -> &RestoredSession {
+    restored
+        .sessions
+        .iter()
+        .find(|session| session.record.id == SessionId(id))
+        .unwrap()
+}
+
+fn payloads<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<String> {
+    deliveries
+        .into_iter()
+        .map(|delivery| String::from_utf8_lossy(delivery.message.payload()).into_owned())
+        .collect()
+}
+
+/// A small generator with a seed: xorshift.
+fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    }
+}
