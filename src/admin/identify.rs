@@ -10,9 +10,8 @@ use subtle::ConstantTimeEq;
 use super::call::Visit;
 use super::problem::Problem;
 use super::route::By;
-use super::sessions::COOKIE;
 use crate::audit::{Event, Kind, Outcome};
-use crate::identity::{Identity, Method, Role};
+use crate::identity::{Identity, Method, Role, cookie};
 use crate::limits::Attempt;
 
 /// Somebody who may do what he asked for: only [`Visit::permit`] makes one.
@@ -149,22 +148,24 @@ impl Visit {
     fn by_login(
         &self,
         method: &HttpMethod,
-        cookie: &str,
+        cookie: &[u8],
     ) -> Result<(Caller, Option<Role>), Problem> {
-        let session = self
+        let login = self
             .shared
-            .sessions
-            .find(cookie, self.now)
+            .logins
+            .find(cookie, self.wall)
             .ok_or(Problem::NotAuthenticated)?;
-        if self.shared.node.recheck(&session.identity).is_err() {
-            self.shared.sessions.end(cookie);
+        if self.shared.node.recheck(&login.identity).is_err() {
+            // Should the user come back, he logs in anew.
+            let logins = Arc::clone(&self.shared.logins);
+            tokio::task::spawn_blocking(move || logins.end(|other| other.name == login.name));
             return Err(Problem::NotAuthenticated);
         }
         if changes(method) {
-            self.check_forgery(&session.csrf_token)?;
+            self.check_forgery(&login.csrf_token)?;
         }
-        let role = self.shared.node.role(&session.identity);
-        Ok((caller(&session.identity, role), role))
+        let role = self.shared.node.role(&login.identity);
+        Ok((caller(&login.identity, role), role))
     }
 
     /// A change by cookie must repeat the token of its login, and may not come from another site.
@@ -192,12 +193,10 @@ impl Visit {
     }
 
     /// The value of our cookie.
-    pub(super) fn cookie(&self) -> Option<&str> {
-        let values = self.headers.get_all(hyper::header::COOKIE).into_iter();
-        let mut pairs = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'));
-        pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    pub(super) fn cookie(&self) -> Option<&[u8]> {
+        let fields = self.headers.get_all(hyper::header::COOKIE).into_iter();
+        let mut values = fields.filter_map(|field| cookie::value(field.as_bytes()));
+        values.next()
     }
 
     /// Counts a failed login and writes it down, with the ban it may have led to.

@@ -12,8 +12,8 @@ use super::answer::{self, Answer, Outcome};
 use super::call::{Query, Visit};
 use super::node::Pending;
 use super::problem::Problem;
-use super::sessions::COOKIE;
 use crate::audit::{Event, Kind, Outcome as Audited};
+use crate::identity::cookie::NAME;
 use crate::identity::{Credentials, Identity, Method};
 use crate::limits::{Attempt, Refusal};
 use crate::mqtt::Text;
@@ -57,7 +57,11 @@ pub(super) fn login(visit: Visit) -> Pending<'static, Outcome> {
             .record(event)
             .map_err(|_| Problem::NotReady("the audit log cannot be written"))?;
         let role = visit.shared.node.role(&identity);
-        let begun = visit.shared.sessions.begin(identity, visit.now);
+        let begun = visit
+            .shared
+            .logins
+            .begin(identity, visit.ip, visit.wall)
+            .ok_or(Problem::Internal)?;
         let mut answer = if by_form {
             let mut answer = answer::document(StatusCode::SEE_OTHER, "text/plain", String::new());
             answer
@@ -72,7 +76,7 @@ pub(super) fn login(visit: Visit) -> Pending<'static, Outcome> {
         set_cookie(
             &mut answer,
             &format!(
-                "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
+                "{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
                 begun.cookie
             ),
         )?;
@@ -83,21 +87,17 @@ pub(super) fn login(visit: Visit) -> Pending<'static, Outcome> {
 pub(super) fn logout(visit: Visit) -> Pending<'static, Outcome> {
     Box::pin(async move {
         let cookie = visit.cookie().ok_or(Problem::NotAuthenticated)?;
-        let session = visit
+        let login = visit
             .shared
-            .sessions
-            .find(cookie, visit.now)
+            .logins
+            .find(cookie, visit.wall)
             .ok_or(Problem::NotAuthenticated)?;
-        visit.check_forgery(&session.csrf_token)?;
-        visit.shared.sessions.end(cookie);
-        visit
-            .shared
-            .node
-            .end_session(&session.identity.username, visit.ip);
+        visit.check_forgery(&login.csrf_token)?;
+        super::logins::end(&visit, &login.name).await?;
         let mut answer = answer::nothing();
         set_cookie(
             &mut answer,
-            &format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"),
+            &format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"),
         )?;
         Ok(answer)
     })

@@ -13,13 +13,13 @@ mod denials;
 mod explain;
 mod identify;
 mod login;
+mod logins;
 mod node;
 mod openapi;
 mod problem;
 mod route;
 mod routes;
 mod server;
-mod sessions;
 mod status;
 mod tokens;
 
@@ -29,7 +29,6 @@ pub use self::node::{
     ClientDetail, ClientQuery, ClientSummary, Node, Pending, Status, SubscriptionSummary,
 };
 pub use self::server::Server;
-pub use self::sessions::{Lifetimes, Sessions};
 pub use self::tokens::{TokenError, Tokens};
 
 #[cfg(test)]

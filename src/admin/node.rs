@@ -51,8 +51,6 @@ pub trait Node: Send + Sync + 'static {
     fn role(&self, identity: &Identity) -> Option<Role>;
     /// Whether an identity that logged in earlier still stands.
     fn recheck(&self, identity: &Identity) -> Result<(), Rejection>;
-    /// A login ended: its live connections end with it.
-    fn end_session(&self, username: &str, ip: IpAddr);
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -25,7 +25,7 @@ pub(super) fn description() -> Value {
         "paths": paths,
         "components": { "securitySchemes": {
             "token": { "type": "http", "scheme": "bearer" },
-            "cookie": { "type": "apiKey", "in": "cookie", "name": super::sessions::COOKIE },
+            "cookie": { "type": "apiKey", "in": "cookie", "name": crate::identity::cookie::NAME },
             "certificate": { "type": "mutualTLS" },
         } },
     })

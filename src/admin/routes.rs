@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use super::route::{Handler, Route, Writer};
-use super::{audit, bans, clients, explain, login, openapi, status};
+use super::{audit, bans, clients, explain, login, logins, openapi, status};
 use crate::identity::Role::Viewer;
 use Handler::{Later, Now};
 
@@ -90,6 +90,21 @@ pub(super) const ROUTES: &[Route] = &[
         "Disconnect a client",
         &[],
         Now(clients::kick),
+    ),
+    Route::read(
+        "/api/v1/logins",
+        Viewer,
+        "Logins by cookie, the oldest first",
+        &[("username", "string"), ("limit", "integer")],
+        Now(logins::list),
+    ),
+    Route::write(
+        Method::DELETE,
+        "/api/v1/logins/{name}",
+        Writer::Operator,
+        "End a login and its live connections",
+        &[],
+        Later(logins::revoke),
     ),
     Route::read(
         "/api/v1/bans",

@@ -23,8 +23,8 @@ use super::node::Node;
 use super::problem::Problem;
 use super::route::{Demand, Handler, Route};
 use super::routes::ROUTES;
-use super::sessions::Sessions;
 use super::tokens::Tokens;
+use crate::identity::io::logins::Logins;
 use crate::identity::{Credentials, Identity, Method, PresentedCertificate};
 use crate::limits::Attempt;
 use crate::mqtt::Text;
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) node: Arc<dyn Node>,
     pub(super) config: AdminConfig,
     pub(super) tokens: Tokens,
-    pub(super) sessions: Arc<Sessions>,
+    pub(super) logins: Arc<Logins>,
     /// How many read the audit trail at once: it may be long.
     pub(super) readers: Semaphore,
     tls: Arc<ArcSwap<ServerTls>>,
@@ -59,14 +59,14 @@ impl Server {
         node: Arc<dyn Node>,
         config: AdminConfig,
         tokens: Tokens,
-        sessions: Arc<Sessions>,
+        logins: Arc<Logins>,
         tls: Arc<ArcSwap<ServerTls>>,
     ) -> Self {
         Self(Arc::new(Shared {
             node,
             config,
             tokens,
-            sessions,
+            logins,
             readers: Semaphore::new(READERS),
             tls,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),

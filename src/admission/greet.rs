@@ -10,6 +10,7 @@ use crate::mqtt::{
     Connect, DecodeError, Packet, ProtocolVersion, answering_version, decode, first_frame_length,
 };
 use crate::net::{PeerTls, Stream};
+use crate::secret::Secret;
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Greeted {
     pub(super) certificate: Option<Arc<PresentedCertificate>>,
     pub(super) peer_tls: Option<Box<PeerTls>>,
     pub(super) places: Places,
+    pub(super) cookie: Option<Arc<Secret>>,
     pub(super) connect: Box<Connect>,
     /// The client has no identifier: it gets one of ours once its name is known. [MQTT-3.1.3-6]
     pub(super) assigned: bool,
@@ -104,6 +106,7 @@ impl Secured {
             certificate,
             peer_tls: self.peer_tls,
             places: self.places,
+            cookie: self.cookie,
             connect,
             assigned,
             received,

@@ -82,7 +82,7 @@ impl Greeted {
                 .password
                 .take()
                 .map(|password| Arc::new(Secret::new(password.to_vec()))),
-            cookie: None,
+            cookie: self.cookie.take(),
             authorization: None,
             scram: None,
             demanded: None,
@@ -121,6 +121,9 @@ impl Greeted {
 pub fn guessed(credentials: &Credentials) -> Method {
     if let Some(method) = credentials.demanded {
         return method;
+    }
+    if credentials.cookie.is_some() && credentials.password.is_none() {
+        return Method::COOKIE;
     }
     match (&credentials.password, &credentials.certificate) {
         (Some(_), _) => Method::PASSWORD,

@@ -3,9 +3,10 @@
 use super::door::{Door, Rules};
 use super::refusal::Refused;
 use super::screen::{Places, Screened};
-use crate::identity::PresentedCertificate;
-use crate::net::websocket::{self, OwnOrigin, WebSocketStream};
+use crate::identity::{PresentedCertificate, cookie};
+use crate::net::websocket::{self, OwnOrigin, UpgradeRequest, WebSocketStream};
 use crate::net::{PeerTls, Stream, TlsError, Transport};
+use crate::secret::Secret;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +19,8 @@ pub struct Secured {
     pub(super) ip: IpAddr,
     pub(super) peer_tls: Option<Box<PeerTls>>,
     pub(super) places: Places,
+    /// The value of our cookie, from a page of an allowed origin (IDN-14).
+    pub(super) cookie: Option<Arc<Secret>>,
 }
 
 impl Screened {
@@ -31,6 +34,7 @@ impl Screened {
         } = self;
         let refused = |error: TlsError| Refused::stranger(error, &door, ip);
         let is_websocket = door.transport == Transport::Websocket;
+        let mut cookie = None;
         let (mut stream, peer_tls) = match (&rules.tls, is_websocket) {
             (None, false) => (Stream::from(stream), None),
             (Some(tls), false) => {
@@ -38,12 +42,14 @@ impl Screened {
                 (Stream::from(stream), Some(peer))
             }
             (None, true) => {
-                let stream = upgrade(stream, &door, &rules, ip).await?;
+                // `__Host-`: never without TLS.
+                let (stream, _) = upgrade(stream, &door, &rules, ip).await?;
                 (Stream::from(stream), None)
             }
             (Some(tls), true) => {
                 let (stream, peer) = tls.accept(stream).await.map_err(refused)?;
-                let stream = upgrade(stream, &door, &rules, ip).await?;
+                let (stream, request) = upgrade(stream, &door, &rules, ip).await?;
+                cookie = ours(request);
                 (Stream::from(stream), Some(peer))
             }
         };
@@ -58,6 +64,7 @@ impl Screened {
             places,
             rules,
             door,
+            cookie,
         })
     }
 }
@@ -77,13 +84,18 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     door: &Door,
     rules: &Rules,
     ip: IpAddr,
-) -> Result<WebSocketStream<S>, Box<Refused>> {
+) -> Result<(WebSocketStream<S>, UpgradeRequest), Box<Refused>> {
     let own = OwnOrigin {
         secure: rules.tls.is_some(),
         ports: &rules.web_ports,
     };
     websocket::upgrade(stream, &rules.websocket, own)
         .await
-        .map(|(stream, _request)| stream)
         .map_err(|error| Refused::stranger(error, door, ip))
+}
+
+fn ours(request: UpgradeRequest) -> Option<Arc<Secret>> {
+    let field = request.cookie?;
+    let value = cookie::value(field.expose())?;
+    Some(Arc::new(Secret::new(value.to_vec())))
 }

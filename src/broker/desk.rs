@@ -17,7 +17,6 @@ use crate::router::{End, SessionHandle};
 use crate::telemetry::metrics::State;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -185,13 +184,6 @@ impl admin::Node for Desk {
 
     fn recheck(&self, identity: &Identity) -> Result<(), Rejection> {
         self.running.node().back_ends.load().recheck(identity)
-    }
-
-    fn end_session(&self, username: &str, _: IpAddr) {
-        let by_cookie = |peer: &Subject| {
-            peer.identity.method == Method::COOKIE && *peer.identity.username == *username
-        };
-        self.end_where("logged out", by_cookie);
     }
 }
 

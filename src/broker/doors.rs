@@ -86,7 +86,12 @@ impl Common<'_> {
         let web = listeners.filter(|(_, listener)| {
             listener.transport == Transport::Websocket && listener.tls.is_some() == secure
         });
-        web.filter_map(|(name, _)| Some(self.addresses.get(name)?.port()))
+        let listeners = web.map(|(name, _)| name.as_str());
+        // Pages of our own come from the admin port, and that has TLS.
+        let admin = (secure && self.config.admin.is_some()).then_some("admin");
+        listeners
+            .chain(admin)
+            .filter_map(|name| Some(self.addresses.get(name)?.port()))
             .collect()
     }
 }

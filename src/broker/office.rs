@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use super::running::Running;
 use super::start::StartError;
-use crate::admin::{AdminConfig, Lifetimes, Server, Sessions, Tokens};
+use crate::admin::{AdminConfig, Server, Tokens};
 use crate::config::Config;
 use crate::net::{ServerTls, Transport, listener};
 use arc_swap::ArcSwap;
@@ -53,14 +53,8 @@ impl Office {
             authenticate: self.config.authenticate.clone(),
         });
         let tokens = Tokens::in_folder(&running.config().data_dir);
-        let sessions = Arc::new(Sessions::new(Lifetimes::default()));
-        let server = Server::new(
-            desk,
-            self.config.clone(),
-            tokens,
-            sessions,
-            Arc::clone(&tls),
-        );
+        let logins = Arc::clone(running.node().back_ends.load().logins());
+        let server = Server::new(desk, self.config.clone(), tokens, logins, Arc::clone(&tls));
         tokio::spawn(server.clone().serve(self.api));
         if let Some(metrics) = self.metrics {
             tokio::spawn(server.serve_metrics(metrics));

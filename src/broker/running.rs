@@ -113,7 +113,9 @@ impl Running {
         let node = &self.0.node;
         self.same_listeners(&config)?;
         let policies = Arc::new(config.load_policies()?);
-        let back_ends = BackEnds::open(&config.authentication, &config.base)?;
+        let logins = Arc::clone(node.back_ends.load().logins());
+        let back_ends =
+            BackEnds::open_with(&config.authentication, &config.base, Arc::clone(&logins))?;
         let mqtt = Arc::new(config.mqtt.clone());
         let common = Common {
             config: &config,
@@ -125,6 +127,7 @@ impl Running {
         let mut rules = common.all_rules()?;
         // Nothing can fail from here on.
         node.settings.store(mqtt);
+        logins.reconfigure(&config.authentication.cookie);
         node.back_ends.store(back_ends);
         node.limits.reconfigure(config.limits.clone());
         for (name, door) in &self.0.doors {

@@ -13,6 +13,7 @@ use crate::admin::Denials;
 use crate::admission::{Door, Rules};
 use crate::config::Config;
 use crate::identity::io::BackEnds;
+use crate::identity::io::logins::Logins;
 use crate::limits::{Limits, Tally};
 use crate::net::{Descriptors, Listener};
 use crate::problem::Problem;
@@ -106,8 +107,11 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
 
 fn node(config: &Config) -> Result<Node, StartError> {
     let policies = Arc::new(config.load_policies().map_err(StartError::Problems)?);
-    let back_ends =
-        BackEnds::open(&config.authentication, &config.base).map_err(StartError::Problems)?;
+    let logins = Logins::open(&config.data_dir.join("logins.json"))
+        .map_err(|problem| StartError::Problems(vec![problem]))?;
+    logins.reconfigure(&config.authentication.cookie);
+    let back_ends = BackEnds::open_with(&config.authentication, &config.base, Arc::new(logins))
+        .map_err(StartError::Problems)?;
     let metrics = Arc::new(Metrics::default());
     let audit = AuditLog::open(&config.audit, &config.audit_folder(), Arc::clone(&metrics))
         .map_err(StartError::Audit)?;

@@ -1,7 +1,12 @@
 //! Files whose change must bite within a second: revocation lists, client CAs, users.
 
 use super::running::Running;
+use crate::identity::io::BackEnds;
+use crate::identity::io::logins::Logins;
+use crate::mqtt::ReasonCode;
 use crate::net::{ServerTls, TlsConfig};
+use crate::router::End;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,6 +50,7 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
                 .for_each(|problem| tracing::warn!(%problem, "the users file was not taken over")),
         }
     }
+    end_with_their_logins(running, back_ends.logins());
     if changed {
         running
             .node()
@@ -53,6 +59,28 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
             .for_each(|handle| handle.outbox().rejudge());
     }
     now
+}
+
+/// A login that has ended, by time or by word, takes its live connections with it (IDN-11).
+fn end_with_their_logins(running: &Running, logins: &Logins) {
+    let now = SystemTime::now();
+    let ended: BTreeSet<_> = logins.take_ended(now).into_iter().collect();
+    if let Err(error) = logins.write(now) {
+        tracing::error!(%error, "the logins could not be written down");
+    }
+    if ended.is_empty() {
+        return;
+    }
+    running.node().router.registry().for_each(|handle| {
+        let rights = handle.rights();
+        let came_by = BackEnds::came_by(&rights.subject().identity);
+        if came_by.is_some_and(|name| ended.contains(name)) {
+            handle.end(End {
+                reason_code: ReasonCode::NotAuthorized,
+                reason: "the login has ended".into(),
+            });
+        }
+    });
 }
 
 /// Builds the listener's TLS anew: a new generation, whose tickets resume nothing of the old one (TRN-5).

@@ -145,6 +145,18 @@ impl Listener<'_, '_> {
         if self.uses(Method::COOKIE) && self.listener.transport != Transport::Websocket {
             self.at(&["authenticate"], "cookie needs transport: websocket");
         }
+        if self.uses(Method::COOKIE) && self.listener.tls.is_none() {
+            self.at(
+                &["authenticate"],
+                "cookie needs tls: a browser sends __Host-wardgate over nothing else",
+            );
+        }
+        if self.uses(Method::COOKIE) && self.config.admin.is_none() {
+            self.at(
+                &["authenticate"],
+                "cookie needs the section admin, where browsers log in",
+            );
+        }
     }
 
     /// The guard looks at the bind address only: who is let through a proxy on loopback gains nothing by it (TRN-13).

@@ -47,7 +47,7 @@ const DAY: Period = Period::from_days(1);
 const YEAR: Period = Period::from_hours(365 * 24);
 
 /// Beyond what the units' own parsers refuse. What limits calls `Count` is from 1 to 1,000,000,000 already.
-pub(super) const RANGES: [Range; 34] = [
+pub(super) const RANGES: [Range; 36] = [
     number("listeners.*.max_connections", 1, 10_000_000),
     size(
         "listeners.*.max_packet_size",
@@ -68,6 +68,12 @@ pub(super) const RANGES: [Range; 34] = [
         "authentication.certificate.expiry_warning",
         Period::ZERO,
         YEAR,
+    ),
+    time("authentication.cookie.ttl", SECOND, Period::from_days(30)),
+    time(
+        "authentication.cookie.max_age",
+        SECOND,
+        Period::from_days(90),
     ),
     number("authentication.password.hashing.concurrent", 0, 1024),
     size(

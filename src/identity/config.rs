@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Method;
 use super::certificate_username::UsernameFrom;
 use super::client_id::ClientIdConfig;
+use super::cookie::CookieConfig;
 use super::jwt::JwtConfig;
 use super::ldap::LdapConfig;
 use crate::units::{ByteSize, Period};
@@ -21,6 +22,7 @@ pub struct AuthenticationConfig {
     pub password: Option<PasswordConfig>,
     pub ldap: Option<LdapConfig>,
     pub jwt: Option<JwtConfig>,
+    pub cookie: CookieConfig,
     pub anonymous: AnonymousConfig,
     pub client_id: ClientIdConfig,
 }

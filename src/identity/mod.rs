@@ -4,6 +4,7 @@ mod certificate;
 mod certificate_username;
 mod client_id;
 mod config;
+pub mod cookie;
 mod credentials;
 mod distinguished_name;
 pub mod io;

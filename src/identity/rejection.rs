@@ -45,6 +45,8 @@ pub enum Rejection {
     NoScramCredential(String),
     #[error("SCRAM: {0}")]
     Scram(#[from] ScramError),
+    #[error("the cookie stands for no login, or for one that has ended")]
+    NoLogin,
     #[error("token: {0}")]
     Token(#[from] InvalidToken),
     #[error("the directory refuses {username:?}: {reason}")]
@@ -77,6 +79,7 @@ impl Rejection {
             | Self::Directory { .. }
             | Self::Token(_) => ReasonCode::BadUserNameOrPassword,
             Self::NoCredentials
+            | Self::NoLogin
             | Self::Certificate(_)
             | Self::OtherUsername { .. }
             | Self::DifferentUsers { .. }
@@ -105,7 +108,10 @@ impl Rejection {
             | Self::Token(_)
             | Self::Directory { .. }
             | Self::NamesNobody => true,
-            Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => false,
+            // Nobody guesses 256 bits: a cookie that has ended is a browser that was away.
+            Self::NoLogin | Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => {
+                false
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod authentication;
 mod client;
+mod cookie;
 mod mosquitto;
 
 use client::{Client, Kind};

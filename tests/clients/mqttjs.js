@@ -61,6 +61,7 @@ function start(options) {
     clean: options.clean ?? true,
     reconnectPeriod: 0,
     family: 4,
+    wsOptions: options.headers ? { headers: options.headers } : undefined,
     ca: options.ca ? fs.readFileSync(options.ca) : undefined,
     will: options.will ? { topic: options.will, payload: Buffer.from('gone'), qos: 1, retain: false } : undefined,
     properties: scram?.first() ?? (version5 && options.clean === false ? { sessionExpiryInterval: 300 } : undefined)

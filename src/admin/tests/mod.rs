@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::audit::{DecisionId, Event, Unauditable};
+use crate::identity::io::logins::Logins;
 use crate::identity::{CertificateNames, Credentials, Identity, Method, Rejection, Role, Subject};
 use crate::limits::{BanSubject, Limits, LimitsConfig};
 use crate::net::config::ClientAuth;
@@ -175,10 +176,6 @@ impl Node for Desk {
     fn recheck(&self, _: &Identity) -> Result<(), Rejection> {
         Ok(())
     }
-
-    fn end_session(&self, username: &str, _: IpAddr) {
-        self.kicked.lock().push(format!("login of {username}"));
-    }
 }
 
 fn summary(client_id: &str) -> ClientSummary {
@@ -285,13 +282,13 @@ impl Office {
             reload_fails: AtomicBool::new(false),
         });
         std::fs::create_dir(folder.path().join("audit")).unwrap();
-        let sessions = Arc::new(Sessions::new(Lifetimes::default()));
+        let logins = Arc::new(Logins::in_memory());
         let node: Arc<dyn Node> = desk.clone();
         let server = Server::new(
             node,
             config,
             Tokens::in_folder(folder.path()),
-            sessions,
+            logins,
             Arc::clone(&tls),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

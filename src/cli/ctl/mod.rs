@@ -95,6 +95,18 @@ enum Command {
     /// Lift a ban
     #[command(after_help = "Example:\n  wardgate ctl unban ip:192.0.2.7")]
     Unban { subject: BanSubject },
+    /// Logins by cookie, of the console and of browsers
+    #[command(after_help = "Example:\n  wardgate ctl logins --username alice")]
+    Logins {
+        #[arg(long)]
+        username: Option<String>,
+    },
+    /// End a login, with its live connections
+    #[command(after_help = "Example:\n  wardgate ctl logout 0123456789abcdef0123456789abcdef")]
+    Logout {
+        /// As `ctl logins` shows it
+        name: String,
+    },
     /// Bans in force
     Bans,
     /// The last refusals of policies
@@ -257,6 +269,16 @@ impl Command {
                 )
                 .await
             }
+            Self::Logins { username } => {
+                let of = username
+                    .as_ref()
+                    .map_or_else(String::new, |name| format!("&username={}", encoded(name)));
+                get(format!("/api/v1/logins?limit=1000{of}")).await
+            }
+            Self::Logout { name } => {
+                let path = format!("/api/v1/logins/{}", encoded(name));
+                api.ask(Method::DELETE, &path, None).await
+            }
             Self::Bans => get("/api/v1/bans".into()).await,
             Self::Denials { client_id } => {
                 let of = client_id
@@ -299,6 +321,20 @@ impl Command {
                     "queued_messages",
                 ],
             ),
+            Self::Logins { .. } => table::rows(
+                value,
+                "logins",
+                &[
+                    "name",
+                    "username",
+                    "namespace",
+                    "ip",
+                    "begun",
+                    "used",
+                    "until",
+                ],
+            ),
+            Self::Logout { name } => format!("login {name} has ended"),
             Self::Bans => table::rows(
                 value,
                 "bans",

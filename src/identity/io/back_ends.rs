@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::cookie::{login_of, standing};
 use super::directory::Directory;
 use super::hashing::{Hashing, HashingCounters};
 use super::key_source::KeySource;
+use super::logins::Logins;
 use super::users_file::UsersFile;
 use crate::identity::{AuthenticationConfig, Identity, Method, PasswordConfig, Rejection, Role};
 use crate::problem::Problem;
@@ -17,6 +19,7 @@ pub struct BackEnds {
     pub(super) password: Option<PasswordBackEnd>,
     pub(super) jwt: Option<Arc<KeySource>>,
     pub(super) ldap: Option<Arc<Directory>>,
+    pub(super) logins: Arc<Logins>,
 }
 
 pub(super) struct PasswordBackEnd {
@@ -28,6 +31,15 @@ pub(super) struct PasswordBackEnd {
 impl BackEnds {
     /// Opens everything that the section names; `base` is the folder of the configuration file. Any problem is a problem of the start (IDN-2).
     pub fn open(config: &AuthenticationConfig, base: &Path) -> Result<Arc<Self>, Vec<Problem>> {
+        Self::open_with(config, base, Arc::new(Logins::in_memory()))
+    }
+
+    /// The same with the logins that there are: they outlive the configuration.
+    pub fn open_with(
+        config: &AuthenticationConfig,
+        base: &Path,
+        logins: Arc<Logins>,
+    ) -> Result<Arc<Self>, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut noted = |found: Vec<Problem>| problems.extend(found);
         let password = config.password.as_ref();
@@ -45,6 +57,7 @@ impl BackEnds {
             password,
             jwt: jwt.map(Arc::new),
             ldap: ldap.map(Arc::new),
+            logins,
         }))
     }
 
@@ -81,19 +94,28 @@ impl BackEnds {
 
     /// Whether an identity that was proved earlier still stands: a user who was removed or disabled since does not (IDN-11). Cheap, without a password.
     pub fn recheck(&self, identity: &Identity) -> Result<(), Rejection> {
-        if identity.method != Method::PASSWORD && identity.method != Method::SCRAM {
-            return Ok(());
-        }
-        let username = identity.username.to_string();
-        let user = self
+        let users = self
             .password
             .as_ref()
-            .and_then(|password| password.users.user(&username));
-        match user {
-            None => Err(Rejection::UnknownUser(username)),
-            Some(user) if user.disabled => Err(Rejection::DisabledUser(username)),
-            Some(_) => Ok(()),
+            .map(|password| password.users.as_ref());
+        if identity.method == Method::COOKIE {
+            let login = login_of(&self.logins, identity).ok_or(Rejection::NoLogin)?;
+            return standing(users, &login.identity).map(|_| ());
         }
+        standing(users, identity).map(|_| ())
+    }
+
+    pub fn logins(&self) -> &Arc<Logins> {
+        &self.logins
+    }
+
+    /// The login that a live session came by, as its identity names it.
+    pub fn came_by(identity: &Identity) -> Option<&str> {
+        if identity.method != Method::COOKIE {
+            return None;
+        }
+        let name = identity.claims.get(super::cookie::LOGIN)?.first()?;
+        Some(name)
     }
 
     /// The role that the password file gives; only a name that this file itself has proved has one (IDN-4).

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::anonymous::Anonymous;
 use super::certificate::Certificate;
+use super::cookie::Cookie;
 use super::jwt::Jwt;
 use super::ldap::Ldap;
 use super::password::Password;
@@ -210,6 +211,13 @@ fn authenticator(
                 directory: directory.clone(),
             }))
         }
+        Method::COOKIE => Ok(Box::new(Cookie {
+            logins: back_ends.logins.clone(),
+            users: back_ends
+                .password
+                .as_ref()
+                .map(|password| password.users.clone()),
+        })),
         other => Err(ChainError::Unavailable(other)),
     }
 }
