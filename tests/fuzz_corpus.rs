@@ -19,16 +19,21 @@ use std::path::Path;
 
 /// Every seed, whole, cut at every byte and with one bit of each byte turned.
 fn replay(target: &str, check: fn(&[u8])) {
+    for seed in seeds(target) {
+        around(&seed, check);
+    }
+}
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
         .join(target);
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let seed = fs::read(entry.unwrap().path()).unwrap();
-        around(&seed, check);
-        count += 1;
-    }
-    assert!(count > 0, "{} has no seeds", folder.display());
+    let seeds: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(!seeds.is_empty(), "{} has no seeds", folder.display());
+    seeds
 }
 
 fn around(seed: &[u8], check: fn(&[u8])) {
@@ -41,6 +46,12 @@ fn around(seed: &[u8], check: fn(&[u8])) {
         damaged[at] ^= 1 << (at % 8);
         check(&damaged);
     }
+}
+
+/// A broker of its own behind it; each case is a connection.
+#[test]
+fn connection() {
+    replay("connection", fuzz::connection::check);
 }
 
 #[test]
