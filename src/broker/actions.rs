@@ -16,9 +16,6 @@ use crate::session::{Action, Answer, Content, Incoming, Position, ProtocolError}
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// Topics whose verdicts are remembered; past it the memory starts anew.
-const PERMITS: usize = 256;
-
 /// Who decided, and who would have decided otherwise.
 #[derive(Default)]
 struct Rules {
@@ -206,7 +203,7 @@ impl Connection {
         qos: QoS,
         retain: bool,
     ) -> Result<PublishPermit, Denial> {
-        if let Some(permit) = self.permits.get(topic)
+        if let Some(permit) = self.permits.find(topic)
             && permit.qos() == qos
             && permit.retain() == retain
         {
@@ -216,10 +213,8 @@ impl Connection {
         if let Some(audited) = permit.audited() {
             self.tell_audited(&permit, audited);
         }
-        if self.permits.len() >= PERMITS {
-            self.permits.clear();
-        }
-        self.permits.insert(topic.clone(), permit.clone());
+        self.permits
+            .remember(topic, || permit.clone().with_detached_topic());
         Ok(permit)
     }
 
@@ -469,7 +464,7 @@ impl Connection {
         self.rules = self.door.rules.load_full();
         let node = Arc::clone(&self.node);
         self.rights = Arc::clone(&self.handle.rights());
-        self.permits.clear();
+        self.permits.forget();
         let handle = Arc::clone(&self.handle);
         self.replays
             .retain(|replay| handle.is_subscribed(replay.subscription()));

@@ -5,12 +5,11 @@ use super::reauthentication::Reauthentication;
 use super::worker::{WORKER, Worker};
 use crate::admission::{Admitted, Door, Occupied, Parts, Rules, event_about};
 use crate::audit::{Event, Kind, Outcome};
-use crate::mqtt::{Disconnect, Packet, ReasonCode, TopicName, Will};
+use crate::mqtt::{Disconnect, Packet, ReasonCode, Will};
 use crate::net::{PeerTls, Stream};
 use crate::policy::{Compiled, PublishPermit};
-use crate::router::{Departure, End, Parked, Replay, RouteCache, SessionHandle};
+use crate::router::{Departure, End, Parked, Recent, Replay, RouteCache, SessionHandle};
 use crate::session::{Output, Position, ProtocolError, Session};
-use ahash::AHashMap;
 use bytes::BytesMut;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,7 +31,7 @@ pub struct Connection {
     pub(super) occupied: Occupied,
     pub(super) routes: RouteCache,
     /// Verdicts on recent topics, for as long as `rights` stand.
-    pub(super) permits: AHashMap<TopicName, PublishPermit>,
+    pub(super) permits: Recent<PublishPermit>,
     /// A packet of which a part has come.
     pub(super) partial: BytesMut,
     pub(super) output: Output,
@@ -123,7 +122,7 @@ impl Connection {
             waits_for: None,
             occupied,
             routes: RouteCache::default(),
-            permits: AHashMap::new(),
+            permits: Recent::default(),
             partial: BytesMut::new(),
             output: entry.output,
             replays: entry.replays,

@@ -48,6 +48,11 @@ impl Text {
         &self.0
     }
 
+    /// The same in memory of its own.
+    pub fn detached(&self) -> Self {
+        Self(ByteString::from(self.as_str()))
+    }
+
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }

@@ -83,6 +83,11 @@ impl TopicName {
         &self.0
     }
 
+    /// The same in memory of its own: does not keep the packet that it came in.
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }

@@ -104,6 +104,14 @@ impl PublishPermit {
         self.generation
     }
 
+    /// To be kept for later messages: does not hold the packet that the first of them came in.
+    pub fn with_detached_topic(self) -> Self {
+        Self {
+            topic: self.topic.detached(),
+            ..self
+        }
+    }
+
     /// What a message keeps of it.
     pub fn into_parts(self) -> (TopicName, Arc<Subject>) {
         (self.topic, self.author)

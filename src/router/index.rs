@@ -11,11 +11,12 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Nodes in one table, edges in another, level names interned: a filter costs little memory, and matching hashes each level of a topic once.
+/// Nodes in one table, the edges of those with many children in another, level names interned: a filter costs little memory, and matching hashes each level of a
+/// topic once. With very many filters the time goes into memory that no cache holds, so a node is one line of it and most steps need no other.
 #[derive(Default)]
 pub struct Index {
-    levels: AHashMap<Box<str>, Level>,
-    names: Vec<Option<Box<str>>>,
+    levels: AHashMap<Name, Level>,
+    names: Vec<Option<Name>>,
     free_names: Vec<u32>,
     edges: AHashMap<(NodeId, LevelId), NodeId>,
     nodes: Vec<Node>,
@@ -25,9 +26,12 @@ pub struct Index {
 
 type NodeId = u32;
 type LevelId = u32;
+/// A short one lies where it is looked up.
+type Name = SmallVec<[u8; 16]>;
 
+/// Also "none" where a child is meant: it is nobody's.
 const ROOT: NodeId = 0;
-/// The edge of a `+`: no name is interned under it.
+/// The level of a `+`: no name is interned under it.
 const PLUS: LevelId = u32::MAX;
 
 struct Level {
@@ -39,18 +43,31 @@ struct Level {
 struct Node {
     parent: NodeId,
     level: LevelId,
-    children: u32,
+    /// The child under `+`.
+    plus: NodeId,
+    /// One child by its name; the others, so many, are in `edges`.
+    first: (LevelId, NodeId),
+    others: u32,
+    /// Filters that end in `#` under here: they match this level too. [MQTT-4.7.1-2]
+    multi: Option<Box<Subscribers>>,
     /// Filters that end here.
     exact: Subscribers,
-    /// Filters that end in `#` under here: they match this level too. [MQTT-4.7.1-2]
-    multi: Subscribers,
 }
 
 /// Those who subscribed to one filter.
 #[derive(Default)]
 pub struct Subscribers {
-    plain: BTreeMap<SessionId, Entry>,
-    shared: Option<BTreeMap<ShareName, Arc<Group>>>,
+    plain: Plain,
+    shared: Option<Box<BTreeMap<ShareName, Arc<Group>>>>,
+}
+
+/// Most filters have one subscriber.
+#[derive(Default)]
+enum Plain {
+    #[default]
+    Nobody,
+    One(Entry),
+    Many(Box<BTreeMap<SessionId, Entry>>),
 }
 
 /// One subscription of one session.
@@ -63,13 +80,32 @@ pub struct Entry {
     pub checked: bool,
 }
 
+impl Node {
+    fn is_needed(&self) -> bool {
+        self.plus != ROOT
+            || self.first.1 != ROOT
+            || self.others > 0
+            || self.multi.is_some()
+            || !self.exact.is_empty()
+    }
+}
+
 impl Subscribers {
     pub fn plain(&self) -> impl Iterator<Item = &Entry> {
-        self.plain.values()
+        let (one, many) = match &self.plain {
+            Plain::Nobody => (None, None),
+            Plain::One(entry) => (Some(entry), None),
+            Plain::Many(entries) => (None, Some(entries.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     pub fn plain_len(&self) -> usize {
-        self.plain.len()
+        match &self.plain {
+            Plain::Nobody => 0,
+            Plain::One(_) => 1,
+            Plain::Many(entries) => entries.len(),
+        }
     }
 
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
@@ -77,7 +113,45 @@ impl Subscribers {
     }
 
     fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.shared.is_none()
+        matches!(self.plain, Plain::Nobody) && self.shared.is_none()
+    }
+}
+
+impl Plain {
+    /// Whether the session is new here.
+    fn insert(&mut self, entry: Entry) -> bool {
+        let id = entry.handle.id();
+        match self {
+            Self::One(known) if known.handle.id() != id => {
+                let entries = BTreeMap::from([(known.handle.id(), known.clone()), (id, entry)]);
+                *self = Self::Many(Box::new(entries));
+                true
+            }
+            Self::Many(entries) => entries.insert(id, entry).is_none(),
+            Self::Nobody | Self::One(_) => {
+                let is_new = matches!(self, Self::Nobody);
+                *self = Self::One(entry);
+                is_new
+            }
+        }
+    }
+
+    fn remove(&mut self, session: SessionId) -> bool {
+        let (removed, empty) = match self {
+            Self::Nobody => (false, true),
+            Self::One(entry) => {
+                let is_it = entry.handle.id() == session;
+                (is_it, is_it)
+            }
+            Self::Many(entries) => {
+                let removed = entries.remove(&session).is_some();
+                (removed, entries.is_empty())
+            }
+        };
+        if empty {
+            *self = Self::Nobody;
+        }
+        removed
     }
 }
 
@@ -101,7 +175,7 @@ impl Index {
             return;
         };
         let added = match &subscription.share {
-            None => subscribers.plain.insert(entry.handle.id(), entry).is_none(),
+            None => subscribers.plain.insert(entry),
             Some(share) => {
                 let groups = subscribers.shared.get_or_insert_default();
                 groups
@@ -121,7 +195,7 @@ impl Index {
             return false;
         };
         let removed = match &subscription.share {
-            None => subscribers.plain.remove(&session).is_some(),
+            None => subscribers.plain.remove(session),
             Some(share) => subscribers.shared.as_mut().is_some_and(|groups| {
                 let Some(group) = groups.get(share) else {
                     return false;
@@ -148,7 +222,10 @@ impl Index {
     pub fn group(&self, subscription: &Subscription) -> Option<Arc<Group>> {
         let (node, multi) = self.locate(subscription)?;
         let node = self.node(node)?;
-        let subscribers = if multi { &node.multi } else { &node.exact };
+        let subscribers = match multi {
+            true => node.multi.as_deref()?,
+            false => &node.exact,
+        };
         subscribers
             .shared
             .as_ref()?
@@ -163,20 +240,15 @@ impl Index {
         // A wildcard at the first level does not match `$` names. [MQTT-4.7.2-1]
         let mut wildcards = !topic.is_reserved();
         for level in topic.levels() {
-            let name = self.levels.get(level).map(|level| level.id);
+            let name = self.levels.get(level.as_bytes()).map(|level| level.id);
             for id in &frontier {
                 let Some(node) = self.node(*id) else { continue };
-                if wildcards && !node.multi.is_empty() {
-                    visit(&node.multi);
+                if wildcards && let Some(multi) = &node.multi {
+                    visit(multi);
                 }
-                if node.children == 0 {
-                    continue;
-                }
-                if let Some(child) = name.and_then(|name| self.edges.get(&(*id, name))) {
-                    next.push(*child);
-                }
-                if wildcards && let Some(child) = self.edges.get(&(*id, PLUS)) {
-                    next.push(*child);
+                next.extend(name.and_then(|name| self.child_of(*id, node, name)));
+                if wildcards && node.plus != ROOT {
+                    next.push(node.plus);
                 }
             }
             wildcards = true;
@@ -188,12 +260,24 @@ impl Index {
         }
         for id in &frontier {
             let Some(node) = self.node(*id) else { continue };
-            for subscribers in [&node.multi, &node.exact] {
-                if !subscribers.is_empty() {
-                    visit(subscribers);
-                }
+            if let Some(multi) = &node.multi {
+                visit(multi);
+            }
+            if !node.exact.is_empty() {
+                visit(&node.exact);
             }
         }
+    }
+
+    /// The child under a name, or under `+` by [`PLUS`].
+    fn child_of(&self, id: NodeId, node: &Node, level: LevelId) -> Option<NodeId> {
+        let child = match level {
+            PLUS => node.plus,
+            _ if node.first.0 == level && node.first.1 != ROOT => node.first.1,
+            _ if node.others == 0 => ROOT,
+            _ => *self.edges.get(&(id, level))?,
+        };
+        (child != ROOT).then_some(child)
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
@@ -205,12 +289,10 @@ impl Index {
     }
 
     fn subscribers_mut(&mut self, node: NodeId, multi: bool) -> Option<&mut Subscribers> {
-        self.node_mut(node).map(|node| {
-            if multi {
-                &mut node.multi
-            } else {
-                &mut node.exact
-            }
+        let node = self.node_mut(node)?;
+        Some(match multi {
+            true => node.multi.get_or_insert_default(),
+            false => &mut node.exact,
         })
     }
 
@@ -220,9 +302,9 @@ impl Index {
             let level = match level {
                 "#" => return Some((node, true)),
                 "+" => PLUS,
-                name => self.levels.get(name)?.id,
+                name => self.levels.get(name.as_bytes())?.id,
             };
-            node = *self.edges.get(&(node, level))?;
+            node = self.child_of(node, self.node(node)?, level)?;
         }
         Some((node, false))
     }
@@ -242,10 +324,11 @@ impl Index {
         let known = if name == "+" {
             Some(PLUS)
         } else {
-            self.levels.get(name).map(|level| level.id)
+            self.levels.get(name.as_bytes()).map(|level| level.id)
         };
-        if let Some(child) = known.and_then(|level| self.edges.get(&(parent, level))) {
-            return *child;
+        let child = known.and_then(|level| self.child_of(parent, self.node(parent)?, level));
+        if let Some(child) = child {
+            return child;
         }
         let level = if name == "+" { PLUS } else { self.intern(name) };
         let node = Node {
@@ -263,15 +346,41 @@ impl Index {
         if let Some(slot) = self.node_mut(id) {
             *slot = node;
         }
-        self.edges.insert((parent, level), id);
-        if let Some(parent) = self.node_mut(parent) {
-            parent.children += 1;
-        }
+        self.tie(parent, level, id);
         id
     }
 
+    fn tie(&mut self, parent: NodeId, level: LevelId, child: NodeId) {
+        let Some(node) = self.node_mut(parent) else {
+            return;
+        };
+        if level == PLUS {
+            node.plus = child;
+        } else if node.first.1 == ROOT {
+            node.first = (level, child);
+        } else {
+            node.others += 1;
+            self.edges.insert((parent, level), child);
+        }
+    }
+
+    fn untie(&mut self, parent: NodeId, level: LevelId) {
+        let Some(node) = self.node_mut(parent) else {
+            return;
+        };
+        if level == PLUS {
+            node.plus = ROOT;
+        } else if node.first.0 == level && node.first.1 != ROOT {
+            node.first = (0, ROOT);
+        } else {
+            node.others -= 1;
+            self.edges.remove(&(parent, level));
+        }
+    }
+
     fn intern(&mut self, name: &str) -> LevelId {
-        if let Some(level) = self.levels.get_mut(name) {
+        let name = Name::from_slice(name.as_bytes());
+        if let Some(level) = self.levels.get_mut(&name) {
             level.users += 1;
             return level.id;
         }
@@ -286,9 +395,9 @@ impl Index {
             .ok()
             .and_then(|index| self.names.get_mut(index))
         {
-            *slot = Some(name.into());
+            *slot = Some(name.clone());
         }
-        self.levels.insert(name.into(), Level { id, users: 1 });
+        self.levels.insert(name, Level { id, users: 1 });
         id
     }
 
@@ -316,21 +425,18 @@ impl Index {
 
     /// Gives back the nodes that nobody needs any more, upwards.
     fn prune(&mut self, mut id: NodeId) {
-        while id != ROOT {
-            let Some(node) = self.node_mut(id) else {
-                return;
-            };
-            if node.children > 0 || !node.exact.is_empty() || !node.multi.is_empty() {
+        while let Some(node) = self.node_mut(id) {
+            if node.multi.as_ref().is_some_and(|multi| multi.is_empty()) {
+                node.multi = None;
+            }
+            if id == ROOT || node.is_needed() {
                 return;
             }
             let (parent, level) = (node.parent, node.level);
             *node = Node::default();
-            self.edges.remove(&(parent, level));
+            self.untie(parent, level);
             self.free_nodes.push(id);
             self.release(level);
-            if let Some(parent) = self.node_mut(parent) {
-                parent.children -= 1;
-            }
             id = parent;
         }
     }

@@ -6,6 +6,7 @@ mod handle;
 mod index;
 mod outbox;
 mod publish;
+mod recent;
 mod registry;
 mod restore;
 mod retained;
@@ -20,6 +21,7 @@ pub use self::counters::Counters;
 pub use self::handle::{Owner, Parked, SessionHandle, Subscribed};
 pub use self::outbox::{End, Outbox, Room, Taken, Wanted};
 pub use self::publish::{PublishError, Published, Wakes};
+pub use self::recent::Recent;
 pub use self::retained::Replay;
 pub use self::route::RouteCache;
 pub use self::store::{

@@ -2,6 +2,7 @@
 
 use super::handle::SessionHandle;
 use super::index::{Entry, Index, Subscribers};
+use super::recent::Recent;
 use super::shared::Group;
 use crate::mqtt::{QoS, SubscriptionIdentifier, TopicName};
 use crate::session::SessionId;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who gets the messages of one topic from one publisher.
 pub struct Route {
-    pub targets: Vec<Target>,
+    pub targets: SmallVec<[Target; 1]>,
     pub groups: Vec<Arc<Group>>,
 }
 
@@ -33,7 +34,7 @@ impl Route {
         let mut lists: SmallVec<[&Subscribers; 8]> = SmallVec::new();
         index.matching(topic, |subscribers| lists.push(subscribers));
         let mut route = Self {
-            targets: Vec::with_capacity(lists.iter().map(|list| list.plain_len()).sum()),
+            targets: SmallVec::with_capacity(lists.iter().map(|list| list.plain_len()).sum()),
             groups: Vec::new(),
         };
         // One filter alone names each session once: only several can overlap.
@@ -141,10 +142,10 @@ fn shard(level: &str) -> usize {
     usize::try_from((hash ^ (hash >> 32)) & 0xff).unwrap_or(0)
 }
 
-/// A publisher's routes by topic, at most [`RouteCache::CAPACITY`].
+/// A publisher's routes by topic.
 #[derive(Default)]
 pub struct RouteCache {
-    routes: AHashMap<TopicName, Cached>,
+    routes: Recent<Cached>,
 }
 
 struct Cached {
@@ -154,8 +155,6 @@ struct Cached {
 }
 
 impl RouteCache {
-    const CAPACITY: usize = 256;
-
     /// The route, from memory while the index has not changed under this topic's first level.
     pub fn route(
         &mut self,
@@ -163,7 +162,7 @@ impl RouteCache {
         generations: &Generations,
         find: impl FnOnce() -> Route,
     ) -> Arc<Route> {
-        if let Some(cached) = self.routes.get(topic)
+        if let Some(cached) = self.routes.find(topic)
             && cached.stamp == generations.stamp(cached.shard)
         {
             return Arc::clone(&cached.route);
@@ -172,26 +171,11 @@ impl RouteCache {
         // Read before the search: a change in between makes the next look-up search again.
         let stamp = generations.stamp(shard);
         let route = Arc::new(find());
-        if self.routes.len() >= Self::CAPACITY {
-            self.routes.clear();
-        }
-        self.routes.insert(
-            topic.clone(),
-            Cached {
-                shard,
-                stamp,
-                route: Arc::clone(&route),
-            },
-        );
+        self.routes.remember(topic, || Cached {
+            shard,
+            stamp,
+            route: Arc::clone(&route),
+        });
         route
-    }
-
-    /// Lets go of sessions that a publisher, idle since, would keep in memory.
-    pub fn clear(&mut self) {
-        self.routes = AHashMap::new();
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
     }
 }

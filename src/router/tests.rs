@@ -167,21 +167,25 @@ proptest! {
         let router = router(MqttConfig::default());
         let filters: Vec<String> = filters.into_iter().filter(|filter| !filter.is_empty()).collect();
         prop_assume!(!filters.is_empty());
-        let gone: BTreeSet<usize> = removed.iter().map(|index| index.index(filters.len())).collect();
+        let gone: BTreeSet<usize> = removed.iter().map(|index| index.index(2 * filters.len())).collect();
         let topic = TopicName::new(text(&topic), TopicLimits::default()).unwrap();
-        let mut expected = BTreeSet::new();
-        for (number, filter) in filters.iter().enumerate() {
+        let (mut expected, mut leaving) = (BTreeSet::new(), Vec::new());
+        // Twice as many sessions as filters: one filter has one subscriber or two.
+        for (number, filter) in filters.iter().chain(&filters).enumerate() {
             let handle = open(&router, &format!("c{number}"), 0);
             // A leading wildcard over everything is what the policy grants: `$` names take a statement of their own.
             let subscription = Subscription::new(text(filter), TopicLimits::default()).unwrap();
             let Ok(permit) = handle.rights().permit_subscribe(&subscription, QoS::AtMostOnce) else { continue };
             router.subscribe(&handle, permit, SubscriptionOptions::default(), None).unwrap();
             if gone.contains(&number) {
-                prop_assert!(router.unsubscribe(&handle, &subscription).is_some());
-                prop_assert!(router.unsubscribe(&handle, &subscription).is_none());
+                leaving.push((handle, subscription));
             } else if subscription.filter.matches(&topic) {
                 expected.insert(handle.id());
             }
+        }
+        for (handle, subscription) in leaving {
+            prop_assert!(router.unsubscribe(&handle, &subscription).is_some());
+            prop_assert!(router.unsubscribe(&handle, &subscription).is_none());
         }
         let mut found = BTreeSet::new();
         router.index.read().matching(&topic, |subscribers| {
