@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+mod timers;
+
 use super::paper::Paper;
 use super::*;
 use crate::identity::{Identity, Method};
