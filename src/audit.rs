@@ -60,6 +60,8 @@ pub enum Kind {
     Admin,
     /// Lines that were summed up or could not be written.
     Audit,
+    /// The broker's own fault: a task of it panicked.
+    Internal,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,7 +83,7 @@ impl std::fmt::Display for DecisionId {
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Screen,
         Self::Authenticate,
         Self::Admit,
@@ -96,6 +98,7 @@ impl Kind {
         Self::Certificate,
         Self::Admin,
         Self::Audit,
+        Self::Internal,
     ];
 
     pub fn name(self) -> &'static str {
@@ -114,6 +117,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::Admin => "admin",
             Self::Audit => "audit",
+            Self::Internal => "internal",
         }
     }
 }

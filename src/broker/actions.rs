@@ -97,6 +97,8 @@ impl Connection {
             properties,
             packet_identifier,
         } = incoming;
+        #[cfg(test)]
+        super::panics::trip(topic.as_str());
         let committed = self.node.router.store().committed();
         count(&mut worker.tally.publish_received, qos);
         match self

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Entry};
 use super::node::Node;
+use super::panics::Witness;
 use super::pulse::warn_of_end;
 use crate::admission::{Admitted, Cause, Door, Grant, Proxied, Refused, Screened, event_about};
 use crate::audit::{Event, Kind, Outcome};
@@ -19,6 +20,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Lets one peer in, or tells it no. `handshake` is its place among those under way, until CONNACK.
 pub async fn arrive(node: Arc<Node>, screened: Screened, handshake: Handshake) {
+    let _witness = Witness(Arc::clone(&node));
     let (ip, door) = (screened.ip(), Arc::clone(screened.door()));
     let entering = async {
         let admitted = screened
@@ -51,11 +53,12 @@ pub async fn arrive_proxied(
     handshake: Handshake,
     door: Arc<Door>,
 ) {
+    let witness = Witness(Arc::clone(&node));
     let ip = proxied.ip();
     let screened = in_time(&handshake, proxied.screen(&door))
         .await
         .unwrap_or_else(|refusal| Err(Refused::stranger(refusal, &door, ip)));
-    drop(handshake);
+    drop((handshake, witness));
     match screened {
         Ok((screened, handshake)) => arrive(node, screened, handshake).await,
         Err(refused) => refuse(&node, *refused).await,

@@ -1,6 +1,7 @@
 //! One admitted client: drives its session over its stream until either ends. DESIGN section 4
 
 use super::node::Node;
+use super::panics;
 use super::reauthentication::Reauthentication;
 use super::worker::{WORKER, Worker};
 use crate::admission::{Admitted, Door, Occupied, Parts, Rules, event_about};
@@ -82,6 +83,8 @@ pub enum Ending {
     Misbehaved(ProtocolError),
     /// Somebody asked for it.
     Asked(End),
+    /// Our own fault.
+    Panicked,
 }
 
 /// How long the peer may take for the last bytes.
@@ -167,6 +170,7 @@ impl Connection {
         let reason_code = match &ending {
             Ending::Misbehaved(error) => Some(error.reason_code()),
             Ending::Asked(end) => Some(end.reason_code),
+            Ending::Panicked => Some(ReasonCode::UnspecifiedError),
             Ending::Disconnected(_) | Ending::Lost(_) => None,
         };
         if let Some(reason_code) = reason_code.filter(|_| self.session.version().is_v5()) {
@@ -191,6 +195,7 @@ impl Connection {
 
     fn audit_ending(&self, ending: &Ending) {
         let (kind, outcome, reason) = match ending {
+            Ending::Panicked => return self.node.record_panic(self.event()),
             Ending::Misbehaved(error) => (Kind::Protocol, Outcome::Refused, error.to_string()),
             Ending::Asked(end) => (Kind::Disconnect, Outcome::Refused, end.reason.clone()),
             Ending::Disconnected(_) => {
@@ -354,14 +359,23 @@ impl Future for Connection {
         let connection = self.get_mut();
         let now = Instant::now();
         if connection.closing.is_none() {
-            let polled = WORKER.with_borrow_mut(|worker| {
-                worker.lend(&mut connection.output);
-                let polled = connection.poll_open(cx, worker, now);
-                worker.wakes.wake();
-                worker.take_back(&mut connection.output, &connection.node.metrics);
-                polled
+            let polled = panics::caught(|| {
+                WORKER.with_borrow_mut(|worker| {
+                    worker.lend(&mut connection.output);
+                    let polled = connection.poll_open(cx, worker, now);
+                    worker.wakes.wake();
+                    worker.take_back(&mut connection.output, &connection.node.metrics);
+                    polled
+                })
             });
-            let ending = ready!(polled);
+            let ending = match polled {
+                Some(polled) => ready!(polled),
+                None => {
+                    // Whoever it had something for is not to wait for this thread's next turn.
+                    WORKER.with_borrow_mut(|worker| worker.wakes.wake());
+                    Ending::Panicked
+                }
+            };
             connection.begin_closing(ending, now);
         }
         connection.poll_closing(cx, now)
@@ -372,7 +386,7 @@ impl Drop for Connection {
     /// Also when the task is dropped or panics: a session is never left attached to nobody.
     fn drop(&mut self) {
         if self.closing.is_none() {
-            self.depart(&Ending::Lost(None));
+            panics::caught(|| self.depart(&Ending::Lost(None)));
         }
         // Last: a stop that waits for nobody to be connected waits for the last words too.
         self.node.disconnected();

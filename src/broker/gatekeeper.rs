@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// Accepts until told to stop.
 pub async fn keep(
-    listener: Listener,
+    listener: Arc<Listener>,
     door: Arc<Door>,
     node: Arc<Node>,
     mut stop: watch::Receiver<bool>,

@@ -9,6 +9,7 @@ mod doors;
 mod gatekeeper;
 mod node;
 mod office;
+mod panics;
 mod pulse;
 mod reauthentication;
 mod running;

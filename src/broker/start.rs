@@ -5,6 +5,7 @@ use super::doors::Common;
 use super::gatekeeper;
 use super::node::Node;
 use super::office::Office;
+use super::panics::keep_running;
 use super::pulse;
 use super::running::Running;
 use super::sys;
@@ -80,28 +81,45 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     let mut tasks = Vec::new();
     for (name, socket, _) in bound {
         if let Some(door) = doors.get(&name) {
-            tasks.push(tokio::spawn(gatekeeper::keep(
-                socket,
-                Arc::clone(door),
-                Arc::clone(&node),
-                stopped.clone(),
-            )));
+            let (socket, door, stopped) = (Arc::new(socket), Arc::clone(door), stopped.clone());
+            let of = Arc::clone(&node);
+            tasks.push(keep_running(&node, move || {
+                gatekeeper::keep(
+                    Arc::clone(&socket),
+                    Arc::clone(&door),
+                    Arc::clone(&of),
+                    stopped.clone(),
+                )
+            }));
         }
     }
-    tokio::spawn(keep_time(Arc::clone(&node)));
+    let of = Arc::clone(&node);
+    keep_running(&node, move || keep_time(Arc::clone(&of)));
     if !config.mqtt.sys_interval.is_zero() {
-        tokio::spawn(sys::publish_forever(
-            Arc::clone(&node),
-            config.mqtt.sys_interval.get(),
-        ));
+        let (of, interval) = (Arc::clone(&node), config.mqtt.sys_interval.get());
+        keep_running(&node, move || {
+            sys::publish_forever(Arc::clone(&of), interval)
+        });
     }
-    tokio::spawn(bans::keep(Arc::clone(&node), bans::file(&config.data_dir)));
-    let running = Running::new(node, (config, file), doors, addresses, stop, tasks);
+    let (of, file_of_bans) = (Arc::clone(&node), bans::file(&config.data_dir));
+    keep_running(&node, move || {
+        bans::keep(Arc::clone(&of), file_of_bans.clone())
+    });
+    let running = Running::new(
+        Arc::clone(&node),
+        (config, file),
+        doors,
+        addresses,
+        stop,
+        tasks,
+    );
     if let Some(office) = office {
         office.open(&running);
     }
-    tokio::spawn(file_watch::watch(running.clone()));
-    tokio::spawn(pulse::beat(running.clone()));
+    let of = running.clone();
+    keep_running(&node, move || file_watch::watch(of.clone()));
+    let of = running.clone();
+    keep_running(&node, move || pulse::beat(of.clone()));
     Ok(running)
 }
 

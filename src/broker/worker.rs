@@ -62,8 +62,9 @@ thread_local! {
 impl Worker {
     /// Gives an output without memory the thread's.
     pub fn lend(&mut self, output: &mut Output) {
-        // Left by a turn that panicked, if at all.
+        // Left or lost by a turn that panicked, if at all.
         self.deliveries.clear();
+        self.scratch.resize(SCRATCH, 0);
         if output.is_empty() {
             output.swap_buffer(&mut self.output);
         }

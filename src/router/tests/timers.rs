@@ -89,7 +89,8 @@ impl World {
         let known = self.models[who].take();
         if clean && let Some(model) = &known {
             // The old session ends here, and so does the wait of its will.
-            self.expected.extend(model.will.clone().map(|(_, will)| will));
+            self.expected
+                .extend(model.will.clone().map(|(_, will)| will));
         }
         let resumed = known.is_some() && !clean;
         self.models[who] = Some(Model {
@@ -156,7 +157,8 @@ impl World {
             };
             let has_expired = known.expires_at.is_some_and(|at| at <= self.now);
             if known.will.as_ref().is_some_and(|(at, _)| *at <= self.now) || has_expired {
-                self.expected.extend(known.will.take().map(|(_, will)| will));
+                self.expected
+                    .extend(known.will.take().map(|(_, will)| will));
             }
             if has_expired {
                 *model = None;
@@ -166,8 +168,7 @@ impl World {
     }
 
     fn check(&mut self, seed: u64, step: usize) {
-        let (mut sent, mut expected) =
-            (payloads(&self.reader), std::mem::take(&mut self.expected));
+        let (mut sent, mut expected) = (payloads(&self.reader), std::mem::take(&mut self.expected));
         sent.sort();
         expected.sort();
         assert_eq!(sent, expected, "seed {seed}, step {step}: wills");
