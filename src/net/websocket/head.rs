@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::origin::host_and_port;
 use crate::secret::Secret;
 
 /// Request line and fields together.
@@ -116,7 +117,11 @@ impl Head {
                     .is_ok_and(|nonce| nonce.len() == 16)
             })
             .ok_or(HeadError::Field("sec-websocket-key"))?;
-        let host = fields.one("host")?.ok_or(HeadError::Field("host"))?;
+        // A host, and perhaps a port: anything else, an empty one too, is answered with 400. RFC 9112 section 3.2
+        let host = fields
+            .one("host")?
+            .filter(|host| host_and_port(host).is_some())
+            .ok_or(HeadError::Field("host"))?;
         // [MQTT-6.0.0-3]
         let subprotocol = SUBPROTOCOLS
             .into_iter()

@@ -48,7 +48,9 @@ struct World {
 impl World {
     fn new(policies: &Arc<Policies>) -> Self {
         let limits = Arc::new(Limits::new(LimitsConfig::default(), [1; 4], Instant::now()));
-        let store = Arc::new(crate::store::Memory);
+        let mut store = Paper::default();
+        store.forgetful = true;
+        let store = Arc::new(store);
         let router = Router::new(Arc::clone(policies), MqttConfig::default(), store, limits);
         let reader = open(&router, "reader", 0);
         subscribe(&router, &reader, "will", QoS::AtMostOnce, 1);
