@@ -56,6 +56,10 @@ struct Node {
 
 /// Those who subscribed to one filter.
 #[derive(Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "a node stays within one line of memory"
+)]
 pub struct Subscribers {
     plain: Plain,
     shared: Option<Box<BTreeMap<ShareName, Arc<Group>>>>,
@@ -63,6 +67,10 @@ pub struct Subscribers {
 
 /// Most filters have one subscriber.
 #[derive(Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "a node stays within one line of memory"
+)]
 enum Plain {
     #[default]
     Nobody,
