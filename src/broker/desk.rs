@@ -49,6 +49,9 @@ impl admin::Node for Desk {
         if !node.audit.is_writable() {
             return Err("the audit log cannot be written".into());
         }
+        if !node.router.store().accepting() {
+            return Err("the store takes nothing: the disk is full or failing".into());
+        }
         match node.limits.standing().shedding {
             Stage::Nothing => Ok(()),
             Stage::Newcomers | Stage::SlowConsumers => Err("overloaded: load is being shed".into()),

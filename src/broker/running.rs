@@ -180,6 +180,7 @@ impl Running {
                 .for_each(|handle| handle.end(end.clone()));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        node.router.store().close();
         node.audit.close(grace);
     }
 }

@@ -18,8 +18,8 @@ use crate::identity::io::logins::Logins;
 use crate::limits::{Limits, Tally};
 use crate::net::{Descriptors, Listener};
 use crate::problem::Problem;
-use crate::router::Router;
-use crate::store::{self, Memory};
+use crate::router::{Restored, Router, Store};
+use crate::store;
 use crate::telemetry::{AuditLog, Metrics};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 
 /// Why nothing was started.
@@ -43,6 +43,8 @@ pub enum StartError {
     },
     #[error("the audit log cannot be opened: {0}")]
     Audit(#[source] io::Error),
+    #[error("{0}")]
+    Store(#[source] store::OpenError),
 }
 
 fn join(problems: &[Problem]) -> String {
@@ -133,19 +135,13 @@ fn node(config: &Config) -> Result<Node, StartError> {
     let metrics = Arc::new(Metrics::default());
     let audit = AuditLog::open(&config.audit, &config.audit_folder(), Arc::clone(&metrics))
         .map_err(StartError::Audit)?;
-    let limits = Arc::new(Limits::new(
-        config.limits.clone(),
-        rand::random(),
-        Instant::now(),
-    ));
+    let now = Instant::now();
+    let limits = Arc::new(Limits::new(config.limits.clone(), rand::random(), now));
     bans::restore(&limits, &bans::file(&config.data_dir))
         .map_err(|problem| StartError::Problems(vec![problem]))?;
-    let router = Router::new(
-        policies,
-        config.mqtt.clone(),
-        store(config),
-        Arc::clone(&limits),
-    );
+    let (store, restored) = store(config, now)?;
+    let router = Router::new(policies, config.mqtt.clone(), store, Arc::clone(&limits));
+    router.restore(restored, now);
     Ok(Node {
         router,
         limits,
@@ -157,13 +153,21 @@ fn node(config: &Config) -> Result<Node, StartError> {
     })
 }
 
-fn store(config: &Config) -> Arc<dyn crate::router::Store> {
-    if config.store.kind == store::Kind::Embedded {
-        tracing::warn!(
-            "store.kind: embedded is not built yet: sessions and retained messages live in memory and end with this process"
-        );
+/// The store, and what the last process left in it.
+fn store(config: &Config, now: Instant) -> Result<(Arc<dyn Store>, Restored), StartError> {
+    if config.store.kind == store::Kind::Memory {
+        return Ok((Arc::new(store::Memory), Restored::default()));
     }
-    Arc::new(Memory)
+    let options = store::Options {
+        durability: config.store.durability,
+        flush_interval: config.store.flush_interval.get(),
+        cache: config.store.cache.as_usize(),
+        store_free: config.limits.state.store_free.get(),
+    };
+    let path = config.base.join(&config.store.path);
+    let (store, restored) =
+        store::Embedded::open(path, options, now, SystemTime::now()).map_err(StartError::Store)?;
+    Ok((store, restored))
 }
 
 /// Every listener's door, or every problem of all of them.

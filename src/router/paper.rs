@@ -202,4 +202,5 @@ impl Store for Paper {
     fn fetch(&self, fetch: Fetch) {
         self.state.lock().wanted.push(fetch);
     }
+    fn close(&self) {}
 }

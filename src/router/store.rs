@@ -65,6 +65,9 @@ pub trait Store: Send + Sync {
 
     /// Reads a page of a session's queue; answers from a thread of the store's own.
     fn fetch(&self, fetch: Fetch);
+
+    /// Writes all that was told, and ends in order. Later words are not kept.
+    fn close(&self);
 }
 
 /// A message that was accepted, and all that must be on disk before its publisher is told.

@@ -1,6 +1,6 @@
 //! `store` in the configuration: where what must survive is kept. Contract section 3.
 
-use crate::units::Period;
+use crate::units::{ByteSize, Period};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -12,6 +12,8 @@ pub struct StoreConfig {
     pub durability: Durability,
     /// With `durability: interval`.
     pub flush_interval: Period,
+    /// How much of the file is kept in memory.
+    pub cache: ByteSize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -39,6 +41,7 @@ impl Default for StoreConfig {
             path: PathBuf::from("./data/store"),
             durability: Durability::Sync,
             flush_interval: Period::from_secs(1),
+            cache: ByteSize::mib(64),
         }
     }
 }

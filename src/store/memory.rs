@@ -79,4 +79,6 @@ impl Store for Memory {
     fn fetch(&self, fetch: Fetch) {
         (fetch.reply)(Page::default());
     }
+
+    fn close(&self) {}
 }

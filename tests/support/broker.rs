@@ -57,6 +57,14 @@ store: { kind: memory }
 audit: { path: data/audit }
 ";
 
+/// Most tests are about something else; `STORE=embedded` runs them all over a store that keeps.
+fn common() -> String {
+    match std::env::var("STORE") {
+        Ok(kind) => COMMON.replace("kind: memory", &format!("kind: {kind}")),
+        Err(_) => COMMON.to_owned(),
+    }
+}
+
 const WIDE_LIMITS: &str = "
 limits:
   connections:
@@ -74,7 +82,8 @@ impl Setup {
     /// `yaml` is what differs from the common part: listeners, and sections of the test's own.
     pub fn new(yaml: &str) -> Self {
         let setup = Self::bare(&format!(
-            "{COMMON}{}{yaml}",
+            "{}{}{yaml}",
+            common(),
             if yaml.contains("\nlimits:") {
                 ""
             } else {

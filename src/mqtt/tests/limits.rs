@@ -197,16 +197,22 @@ fn lim_03_many_small_things_are_counted_while_parsing() {
         assert!(decode(make(64), version, &limits).is_ok(), "{what} 64");
         for count in [65, 100_000] {
             let frame = make(count);
-            let started = Instant::now();
-            let error = decode(frame, version, &limits).unwrap_err();
-            assert_eq!(
-                error.reason_code(),
-                ReasonCode::QuotaExceeded,
-                "{what} {count}"
-            );
+            let mut least = Duration::MAX;
+            // The least of several: a loaded machine may take its time over any one.
+            for _ in 0..20 {
+                let frame = frame.clone();
+                let started = Instant::now();
+                let error = decode(frame, version, &limits).unwrap_err();
+                least = least.min(started.elapsed());
+                assert_eq!(
+                    error.reason_code(),
+                    ReasonCode::QuotaExceeded,
+                    "{what} {count}"
+                );
+            }
             assert!(
-                started.elapsed() < Duration::from_millis(1),
-                "{what} {count}"
+                least < Duration::from_millis(1),
+                "{what} {count}: {least:?}"
             );
         }
     }

@@ -136,6 +136,8 @@ impl Committer {
         let (number, is_empty) = (batch.number, batch.is_empty());
         if !(is_empty && self.reclaim.is_empty()) {
             match seal(batch, shared.clock, &mut self.next_message) {
+                // A reader had it begin, and there is nothing to write.
+                Sealed::Write(writes) if writes.is_idle() && self.reclaim.is_empty() => {}
                 Sealed::Write(writes) => {
                     if !self.write(&writes, shared) {
                         return;

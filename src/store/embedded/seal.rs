@@ -105,6 +105,14 @@ impl Writes {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
 
+    /// Not even what nobody waits for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty()
+            && self.settled.is_empty()
+            && self.sent.is_empty()
+            && self.expired.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         self.sessions.is_empty()
             && self.removed.is_empty()

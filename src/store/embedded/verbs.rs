@@ -166,18 +166,19 @@ impl Store for Embedded {
     fn fetch(&self, fetch: Fetch) {
         let shared = &self.shared;
         let position = {
+            // A publisher that holds the gate may have numbered what it has not told yet. The commit that begins now waits for it, and then has it.
             let mut batch = shared.pending.lock();
-            if batch.is_promised() {
-                batch.forced = true;
-                shared.work.notify_one();
-                Position(batch.number)
-            } else {
-                Position(batch.number.saturating_sub(1))
-            }
+            batch.forced = true;
+            Position(batch.number)
         };
+        shared.work.notify_one();
         // A session asks for one page at a time: the list is no longer than there are sessions.
         shared.fetches.lock().push_back(Wanted { fetch, position });
         shared.fetch_work.notify_one();
+    }
+
+    fn close(&self) {
+        Embedded::close(self);
     }
 }
 

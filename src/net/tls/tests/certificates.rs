@@ -125,13 +125,18 @@ fn lim_08_a_pathological_chain_costs_little() {
     let leaf = Authority::root("ca").intermediate("x", 2).device(5).chain;
     let others = (0..30).map(|n| ca.intermediate("x", n).certificate.der().clone());
     let hostile = peer(leaf.into_iter().chain(others).collect());
-    let began = std::time::Instant::now();
-    let judged = server.judge(&hostile, SystemTime::now());
-    assert!(
-        matches!(judged, Err(TlsError::Certificate(R::ChainTooLong(4)))),
-        "{judged:?}"
-    );
-    assert!(began.elapsed() < std::time::Duration::from_millis(5));
+    // The least of several: a loaded machine may take its time over any one.
+    let mut least = std::time::Duration::MAX;
+    for _ in 0..20 {
+        let began = std::time::Instant::now();
+        let judged = server.judge(&hostile, SystemTime::now());
+        least = least.min(began.elapsed());
+        assert!(
+            matches!(judged, Err(TlsError::Certificate(R::ChainTooLong(4)))),
+            "{judged:?}"
+        );
+    }
+    assert!(least < std::time::Duration::from_millis(5), "{least:?}");
 }
 
 #[test]

@@ -377,23 +377,22 @@ fn trn_06_a_hundred_thousand_entries_in_pem_or_der_are_quick() {
         };
         let (_folder, server) = case.server();
         assert!(
-            began.elapsed().as_secs() < 10,
+            began.elapsed().as_secs() < 60,
             "loaded in {:?}",
             began.elapsed()
         );
         assert_eq!(judge_thrice(&server, &ca.device(5)), Ok(()));
         assert_eq!(judge_thrice(&server, &ca.device(109_999)), Err(R::Revoked));
         let good = peer(ca.device(6).chain);
-        let began = Instant::now();
+        // The least of many: a loaded machine may take its time over any one.
+        let mut least = std::time::Duration::MAX;
         for _ in 0..100 {
+            let began = Instant::now();
             server.judge(&good, SystemTime::now()).unwrap();
+            least = least.min(began.elapsed());
         }
         // Two signatures and a look-up. Hashing four megabytes each time would take 100 times as long.
-        assert!(
-            began.elapsed().as_millis() < 300,
-            "100 judged in {:?}",
-            began.elapsed()
-        );
+        assert!(least.as_millis() < 3, "judged in {least:?}");
         let [about] = server.revocation_lists().try_into().unwrap();
         assert_eq!((about.entries, about.issuer.as_str()), (100_000, "CN=ca"));
         assert!(!about.is_stale(SystemTime::now()));
