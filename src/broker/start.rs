@@ -1,6 +1,7 @@
 //! From a configuration to a broker that serves, all or nothing.
 
 use super::bans;
+use super::directory_watch;
 use super::doors::Common;
 use super::gatekeeper;
 use super::node::Node;
@@ -122,6 +123,8 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     keep_running(&node, move || file_watch::watch(of.clone()));
     let of = running.clone();
     keep_running(&node, move || pulse::beat(of.clone()));
+    let of = Arc::clone(&node);
+    keep_running(&node, move || directory_watch::watch(Arc::clone(&of)));
     Ok(running)
 }
 

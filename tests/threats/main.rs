@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod directory;
 mod identity;
 mod logs;
 mod overload;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::cookie::{login_of, standing};
-use super::directory::Directory;
+use super::directory::{Directory, LookupError};
 use super::hashing::{Hashing, HashingCounters};
 use super::key_source::KeySource;
 use super::logins::Logins;
@@ -20,6 +21,15 @@ pub struct BackEnds {
     pub(super) jwt: Option<Arc<KeySource>>,
     pub(super) ldap: Option<Arc<Directory>>,
     pub(super) logins: Arc<Logins>,
+}
+
+/// What the directory says of somebody who was let in earlier.
+#[derive(Debug)]
+pub enum Standing {
+    Good(Vec<Arc<str>>),
+    Gone(Rejection),
+    /// It does not answer: nobody is let in, and nobody who is in is put out.
+    Unknown(String),
 }
 
 pub(super) struct PasswordBackEnd {
@@ -103,6 +113,41 @@ impl BackEnds {
             return standing(users, &login.identity).map(|_| ());
         }
         standing(users, identity).map(|_| ())
+    }
+
+    /// How often those whom the directory has named are to be looked for again; `None`: there is no directory.
+    pub fn look_again_every(&self) -> Option<Duration> {
+        Some(self.ldap.as_ref()?.look_again_every())
+    }
+
+    /// The name under which the directory knows an identity, however it came.
+    pub fn name_in_directory(&self, identity: &Identity) -> Option<Arc<str>> {
+        if identity.method == Method::COOKIE {
+            let login = login_of(&self.logins, identity)?;
+            return self.name_in_directory(&login.identity);
+        }
+        (identity.method == Method::LDAP).then(|| Arc::clone(&identity.username))
+    }
+
+    /// Whether the directory still has somebody, and his groups now.
+    pub async fn look_again(&self, username: &str) -> Standing {
+        let Some(directory) = &self.ldap else {
+            return Standing::Unknown("there is no directory".to_owned());
+        };
+        match directory.clone().look_again(username).await {
+            Ok(entry) => Standing::Good(entry.groups),
+            Err(LookupError::UnknownUser) => {
+                Standing::Gone(Rejection::UnknownUser(username.to_owned()))
+            }
+            Err(LookupError::Refused(reason)) => Standing::Gone(Rejection::Directory {
+                username: username.to_owned(),
+                reason,
+            }),
+            Err(LookupError::Unavailable(reason)) => Standing::Unknown(reason),
+            Err(LookupError::WrongPassword | LookupError::AddressFull | LookupError::Full) => {
+                Standing::Unknown("the directory is busy".to_owned())
+            }
+        }
     }
 
     pub fn logins(&self) -> &Arc<Logins> {

@@ -23,7 +23,7 @@ pub mod stored_password;
 mod users_file;
 mod watched;
 
-pub use self::back_ends::BackEnds;
+pub use self::back_ends::{BackEnds, Standing};
 pub use self::chain::{Chain, ChainError, Enhanced};
 pub use self::hashing::HashingCounters;
 pub use self::rehash::lock as lock_users_file;

@@ -8,6 +8,7 @@ use super::settings::Settings;
 
 /// An answer that fits no login is not read to its end.
 const VALUES_MAX: usize = 64;
+const NO_BASE: &str = "the search base does not exist";
 /// For the directory itself; our own deadline is for the whole login.
 const SEARCH_SECONDS_MAX: i32 = 10;
 
@@ -119,11 +120,27 @@ impl Pool {
             }
             // More than fit: the caller sees as many as it has asked for.
             result_code::SIZE_LIMIT_EXCEEDED if found.len() >= limit => Ok(found),
-            result_code::NO_SUCH_OBJECT => Err(unavailable("the search base does not exist")),
+            result_code::NO_SUCH_OBJECT => {
+                self.put_back(Purpose::Search, connection);
+                Err(unavailable(NO_BASE))
+            }
             other => Err(unavailable(&format!(
                 "the search ended with result {other}"
             ))),
         }
+    }
+
+    /// Whether there is an entry of this name. Only an account of our own is believed: what a stranger may not see is not gone.
+    pub(super) async fn exists(&self, dn: &str) -> Result<bool, LookupError> {
+        match self.search(dn, "(objectClass=*)", "objectClass", 1).await {
+            Ok(found) => Ok(!found.is_empty()),
+            Err(LookupError::Unavailable(reason)) if reason == NO_BASE => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn searches_by_account(&self) -> bool {
+        self.settings.bind_dn.is_some()
     }
 
     /// Does one thing on a connection: on one that waits, and when that turns out to be dead on a new one.

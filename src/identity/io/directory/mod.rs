@@ -4,6 +4,7 @@ mod cache;
 mod connection;
 mod settings;
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,24 +79,54 @@ impl Directory {
         if let Some(entry) = self.cache.find(&key, Instant::now()) {
             return Ok(entry);
         }
-        let timeout = self.timeout;
-        // A task of its own: should the library stumble over an answer, this login is refused and nothing else happens (TRN-15).
         let (directory, username, password) = (self.clone(), username.to_owned(), password.clone());
-        let task = tokio::spawn(async move { directory.ask(&username, &password, ip).await });
-        let abort = AbortOnDrop(task.abort_handle());
-        let answer = tokio::time::timeout(timeout, task).await;
-        drop(abort);
-        let entry = match answer {
-            Ok(Ok(answer)) => answer?,
-            Ok(Err(_)) => {
-                return Err(LookupError::Unavailable(
-                    "the answer is malformed".to_owned(),
-                ));
-            }
-            Err(_) => return Err(LookupError::Unavailable("no answer in time".to_owned())),
-        };
+        let asking = async move { directory.ask(&username, &password, ip).await };
+        let entry = self.in_time(asking).await?;
         self.cache.store(key, &entry, Instant::now());
         Ok(entry)
+    }
+
+    /// Whether somebody who was let in is still there, and where he belongs now; without his password (IDN-11).
+    pub(super) async fn look_again(self: Arc<Self>, username: &str) -> Result<Entry, LookupError> {
+        let (directory, username) = (self.clone(), username.to_owned());
+        let asking = async move { directory.ask_again(&username).await };
+        self.in_time(asking).await
+    }
+
+    /// How often that is asked: what a login may be out of date, a session may be too.
+    pub(super) fn look_again_every(&self) -> Duration {
+        match self.config.cache.get() {
+            Duration::ZERO => LdapConfig::CACHE_MAX.get(),
+            cache => cache.max(Duration::from_secs(1)),
+        }
+    }
+
+    /// A task of its own: should the library stumble over an answer, nothing else happens (TRN-15).
+    async fn in_time(
+        &self,
+        asking: impl Future<Output = Result<Entry, LookupError>> + Send + 'static,
+    ) -> Result<Entry, LookupError> {
+        let unavailable = |reason: &str| LookupError::Unavailable(reason.to_owned());
+        let task = tokio::spawn(asking);
+        let _abort = AbortOnDrop(task.abort_handle());
+        match tokio::time::timeout(self.timeout, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(unavailable("the answer is malformed")),
+            Err(_) => Err(unavailable("no answer in time")),
+        }
+    }
+
+    async fn ask_again(&self, username: &str) -> Result<Entry, LookupError> {
+        let (dn, username) = self.find(username).await?;
+        let by_template = self.config.mode == LdapMode::Bind;
+        if by_template && self.pool.searches_by_account() && !self.pool.exists(&dn).await? {
+            return Err(LookupError::UnknownUser);
+        }
+        let groups = self.groups(&dn, &username).await?;
+        Ok(Entry {
+            username: Arc::from(username),
+            groups,
+        })
     }
 
     async fn ask(

@@ -208,6 +208,24 @@ impl Logins {
         Ok(count)
     }
 
+    /// New groups for all logins of somebody.
+    pub fn regroup(&self, namespace: &str, username: &str, groups: &[Arc<str>]) {
+        let mut state = self.state.lock();
+        for login in state.kept.values_mut() {
+            let identity = &login.identity;
+            if *identity.namespace == *namespace
+                && *identity.username == *username
+                && identity.groups != groups
+            {
+                login.identity = Arc::new(Identity {
+                    groups: groups.to_vec(),
+                    ..Identity::clone(identity)
+                });
+            }
+        }
+        state.dirty = true;
+    }
+
     /// Names of the logins that have ended since this was last asked, by time or by word: their connections end now.
     pub fn take_ended(&self, now: SystemTime) -> Vec<Arc<str>> {
         let mut state = self.state.lock();
