@@ -7,6 +7,7 @@ use super::outbox::{Pushed, Wanted};
 use super::route::{Route, RouteCache};
 use super::shared::Group;
 use super::store::{Accepted, Fetch, WINDOW_BYTES};
+use crate::identity::Method;
 use crate::limits;
 use crate::mqtt::{QoS, Subscription};
 use crate::policy::PublishPermit;
@@ -122,7 +123,9 @@ impl Router {
             }
         }
         self.counters.dropped.add(dropped);
-        let retain = version.filter(|_| keeps);
+        // What the broker says of itself is of this process: the next one says it anew.
+        let is_own = message.author().identity.method == Method::SYSTEM;
+        let retain = version.filter(|_| keeps && !is_own);
         let position = if retain.is_some() || !kept.is_empty() || received.is_some() {
             self.store.publish(Accepted {
                 message: &message,
@@ -149,6 +152,9 @@ impl Router {
         }
         if self.store.accepting() {
             return Ok(true);
+        }
+        if message.author().identity.method == Method::SYSTEM {
+            return Ok(false);
         }
         let is_owed = message.qos() > QoS::AtMostOnce
             && (message.retain()

@@ -414,6 +414,7 @@ fn what_durable_sessions_must_get_is_what_an_acknowledgement_waits_for() {
     assert_eq!(published.position, Position(0), "QoS 0 promises nothing");
     let published = publish(&router, "elsewhere", QoS::AtLeastOnce, true, "x");
     assert_eq!(published.position, Position(1), "retained");
+    assert_eq!(store.retained(), 1);
     assert_eq!(
         (store.rows(&durable), store.rows(&passing)),
         (vec![1], vec![])
