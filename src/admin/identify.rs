@@ -98,6 +98,7 @@ impl Visit {
         let role = self
             .shared
             .config
+            .load()
             .certificate_roles
             .get(&*identity.username)
             .copied();

@@ -36,7 +36,7 @@ pub struct Server(Arc<Shared>);
 
 pub(super) struct Shared {
     pub(super) node: Arc<dyn Node>,
-    pub(super) config: AdminConfig,
+    pub(super) config: Arc<ArcSwap<AdminConfig>>,
     pub(super) tokens: Tokens,
     pub(super) logins: Arc<Logins>,
     /// How many read the audit trail at once: it may be long.
@@ -54,10 +54,10 @@ struct Peer {
 }
 
 impl Server {
-    /// `tls` may be replaced while serving: new connections take the new one, and certificates of old ones are judged by it.
+    /// `config` and `tls` may be replaced while serving: new connections take the new one, and certificates of old ones are judged by it.
     pub fn new(
         node: Arc<dyn Node>,
-        config: AdminConfig,
+        config: Arc<ArcSwap<AdminConfig>>,
         tokens: Tokens,
         logins: Arc<Logins>,
         tls: Arc<ArcSwap<ServerTls>>,

@@ -2,7 +2,8 @@
 
 use super::running::Running;
 use crate::admin::{
-    self, ClientDetail, ClientQuery, ClientSummary, Denials, Pending, Status, SubscriptionSummary,
+    self, AdminConfig, ClientDetail, ClientQuery, ClientSummary, Denials, Pending, Status,
+    SubscriptionSummary,
 };
 use crate::audit::{Event, Sink, Unauditable};
 use crate::identity::io::Chain;
@@ -15,6 +16,7 @@ use crate::policy::Policies;
 use crate::problem::Problem;
 use crate::router::{End, SessionHandle};
 use crate::telemetry::metrics::State;
+use arc_swap::ArcSwap;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +26,7 @@ use std::time::SystemTime;
 pub(super) struct Desk {
     pub(super) running: Running,
     /// How names and passwords are proved here.
-    pub(super) authenticate: AuthenticateConfig,
+    pub(super) admin: Arc<ArcSwap<AdminConfig>>,
 }
 
 impl admin::Node for Desk {
@@ -66,7 +68,7 @@ impl admin::Node for Desk {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: node.metrics.uptime_seconds(),
             ready: self.readiness().is_ok(),
-            listeners: self.running.addresses().clone(),
+            listeners: BTreeMap::clone(&self.running.addresses()),
             connected_clients: node.counters().connected.value(),
             subscriptions: u64::try_from(node.router.subscription_count()).unwrap_or(u64::MAX),
             policies: policies.len(),
@@ -166,10 +168,11 @@ impl admin::Node for Desk {
         Box::pin(async move {
             let chain = {
                 let certificate = AuthenticateConfig(vec![Step(vec![Method::CERTIFICATE])]);
+                let admin = self.admin.load();
                 let steps = if credentials.certificate.is_some() {
                     &certificate
                 } else {
-                    &self.authenticate
+                    &admin.authenticate
                 };
                 Chain::build(steps, &self.running.node().back_ends.load())
             };

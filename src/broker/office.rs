@@ -48,18 +48,19 @@ impl Office {
 
     pub(super) fn open(self, running: &Running) {
         let tls = Arc::new(ArcSwap::from_pointee(self.tls));
+        let config = Arc::new(ArcSwap::from_pointee(self.config));
         let desk = Arc::new(Desk {
             running: running.clone(),
-            authenticate: self.config.authenticate.clone(),
+            admin: Arc::clone(&config),
         });
         let tokens = Tokens::in_folder(&running.config().data_dir);
         let logins = Arc::clone(running.node().back_ends.load().logins());
-        let server = Server::new(desk, self.config.clone(), tokens, logins, Arc::clone(&tls));
+        let server = Server::new(desk, Arc::clone(&config), tokens, logins, Arc::clone(&tls));
         tokio::spawn(server.clone().serve(self.api));
         if let Some(metrics) = self.metrics {
             tokio::spawn(server.serve_metrics(metrics));
         }
-        tokio::spawn(watch(self.config, running.config().base.clone(), tls));
+        tokio::spawn(watch(running.clone(), config, tls));
     }
 }
 
@@ -78,17 +79,22 @@ fn bound(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
     })
 }
 
-/// Takes over new certificates and revocation lists within a second; what cannot be read leaves the old ones in force.
-async fn watch(config: AdminConfig, base: PathBuf, tls: Arc<ArcSwap<ServerTls>>) {
-    let mut known = stamps(&config, &base);
+/// Takes over roles, methods, certificates and revocation lists within a second of a change; what cannot be read leaves the old ones in force.
+async fn watch(running: Running, config: Arc<ArcSwap<AdminConfig>>, tls: Arc<ArcSwap<ServerTls>>) {
+    let base = running.config().base.clone();
+    let mut known = (config.load().tls.clone(), stamps(&config.load(), &base));
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let now = stamps(&config, &base);
+        if let Some(admin) = &running.config().admin {
+            config.store(Arc::new(admin.clone()));
+        }
+        let admin = config.load_full();
+        let now = (admin.tls.clone(), stamps(&admin, &base));
         if now == known {
             continue;
         }
         known = now;
-        match build(&config, &base) {
+        match build(&admin, &base) {
             Ok(built) => tls.store(Arc::new(built)),
             Err(error) => {
                 tracing::error!(%error, "the admin listener keeps its old certificates and revocation lists")

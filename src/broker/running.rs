@@ -1,7 +1,9 @@
 //! A broker that serves: what can be asked of it while it does.
 
 use super::doors::Common;
+use super::listening::Listening;
 use super::node::Node;
+use super::start::StartError;
 use crate::admission::Door;
 use crate::audit::{Event, Kind, Outcome};
 use crate::config::Config;
@@ -9,14 +11,13 @@ use crate::identity::io::BackEnds;
 use crate::mqtt::ReasonCode;
 use crate::problem::Problem;
 use crate::router::End;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 /// Shared by the signals, the watcher and the admin API.
 #[derive(Clone)]
@@ -27,10 +28,8 @@ struct Inner {
     config: Mutex<Arc<Config>>,
     /// Where it was read from.
     file: PathBuf,
-    doors: BTreeMap<String, Arc<Door>>,
-    addresses: BTreeMap<String, SocketAddr>,
-    stop: watch::Sender<bool>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    listening: Listening,
+    addresses: ArcSwap<BTreeMap<String, SocketAddr>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -39,20 +38,16 @@ impl Running {
     pub(super) fn new(
         node: Arc<Node>,
         (config, file): (Config, &Path),
-        doors: BTreeMap<String, Arc<Door>>,
+        listening: Listening,
         addresses: BTreeMap<String, SocketAddr>,
-        stop: watch::Sender<bool>,
-        tasks: Vec<JoinHandle<()>>,
     ) -> Self {
         let config = Mutex::new(Arc::new(config));
         Self(Arc::new(Inner {
             node,
             config,
             file: file.to_path_buf(),
-            doors,
-            addresses,
-            stop,
-            tasks: Mutex::new(tasks),
+            listening,
+            addresses: ArcSwap::from_pointee(addresses),
             reloading: tokio::sync::Mutex::new(()),
         }))
     }
@@ -66,16 +61,21 @@ impl Running {
     }
 
     /// Where each listener really listens.
-    pub fn addresses(&self) -> &BTreeMap<String, SocketAddr> {
-        &self.0.addresses
+    pub fn addresses(&self) -> Arc<BTreeMap<String, SocketAddr>> {
+        self.0.addresses.load_full()
     }
 
-    pub(super) fn doors(&self) -> &BTreeMap<String, Arc<Door>> {
-        &self.0.doors
+    /// Where the settings were read from.
+    pub(super) fn file(&self) -> &Path {
+        &self.0.file
     }
 
-    /// Puts a new configuration in force, all or nothing: policies, users, limits, certificates. When it returns every live session was asked to judge itself
-    /// again. Listeners that were added, moved or removed need a restart, and that is said.
+    pub(super) fn doors(&self) -> BTreeMap<String, Arc<Door>> {
+        self.0.listening.doors()
+    }
+
+    /// Puts a new configuration in force, all or nothing: policies, users, limits, certificates, listeners that were added, moved or removed. When it returns every
+    /// live session was asked to judge itself again. What needs a restart is told, and then nothing changes.
     pub async fn reload(&self, config: Config) -> Result<(), Vec<Problem>> {
         let _one_at_a_time = self.0.reloading.lock().await;
         let result = self.try_reload(config);
@@ -111,63 +111,64 @@ impl Running {
 
     fn try_reload(&self, config: Config) -> Result<(), Vec<Problem>> {
         let node = &self.0.node;
-        self.same_listeners(&config)?;
+        self.needs_no_restart(&config)?;
         let policies = Arc::new(config.load_policies()?);
         let logins = Arc::clone(node.back_ends.load().logins());
         let back_ends =
             BackEnds::open_with(&config.authentication, &config.base, Arc::clone(&logins))?;
         let mqtt = Arc::new(config.mqtt.clone());
+        let told = |error: StartError| vec![Problem::whole(&self.0.file, error.to_string())];
+        let bound = self.0.listening.bind(&config).map_err(told)?;
+        let mut addresses = self.0.listening.addresses(&config, &bound);
+        if let Some(admin) = self.addresses().get("admin") {
+            addresses.insert("admin".into(), *admin);
+        }
         let common = Common {
             config: &config,
             back_ends: &back_ends,
             policies: &policies,
             mqtt: &mqtt,
-            addresses: &self.0.addresses,
+            addresses: &addresses,
         };
-        let mut rules = common.all_rules()?;
+        let rules = common.all_rules()?;
         // Nothing can fail from here on.
         node.settings.store(mqtt);
         logins.reconfigure(&config.authentication.cookie);
         node.back_ends.store(back_ends);
         node.limits.reconfigure(config.limits.clone());
-        for (name, door) in &self.0.doors {
-            if let Some(rules) = rules.remove(name) {
-                door.rules.store(Arc::new(rules));
-            }
-        }
+        self.0.listening.open(&config, bound, rules, node);
+        self.0.addresses.store(Arc::new(addresses));
         node.router.replace(policies, config.mqtt.clone());
         *self.0.config.lock() = Arc::new(config);
         Ok(())
     }
 
-    fn same_listeners(&self, config: &Config) -> Result<(), Vec<Problem>> {
+    fn needs_no_restart(&self, config: &Config) -> Result<(), Vec<Problem>> {
         let running = self.config();
-        let moved = |name: &String| {
-            let (old, new) = (running.listeners.get(name), config.listeners.get(name));
-            match (old, new) {
-                (Some(old), Some(new)) => old.bind != new.bind || old.transport != new.transport,
-                _ => true,
+        let (old, new) = (fixed(&running), fixed(config));
+        let settings = old.iter().zip(&new).filter(|(old, new)| old != new);
+        let mut changed: Vec<String> = settings.map(|((name, _), _)| (*name).to_owned()).collect();
+        for (name, listener) in &config.listeners {
+            let before = running.listeners.get(name);
+            if before.is_some_and(|before| before.transport != listener.transport) {
+                changed.push(format!("listeners.{name}.transport"));
             }
-        };
-        let names = running.listeners.keys().chain(config.listeners.keys());
-        let problems: Vec<Problem> = names
-            .filter(|name| moved(name))
-            .map(|name| Problem::whole(&config.base, format!("listeners.{name}: a listener that is added, removed or moved needs a restart")))
-            .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
         }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let told = |name| {
+            Problem::whole(
+                &self.0.file,
+                format!("{name}: a change of this needs a restart"),
+            )
+        };
+        Err(changed.into_iter().map(told).collect())
     }
 
     /// Stops accepting, tells every client (v5: 0x8B), and waits for them to go, `grace` at the most.
     pub async fn stop(&self, grace: Duration) {
-        let _ = self.0.stop.send(true);
-        let tasks = std::mem::take(&mut *self.0.tasks.lock());
-        for task in tasks {
-            let _ = task.await;
-        }
+        self.0.listening.stop().await;
         let node = &self.0.node;
         let end = End {
             reason_code: ReasonCode::ServerShuttingDown,
@@ -183,4 +184,27 @@ impl Running {
         node.router.store().close();
         node.audit.close(grace);
     }
+}
+
+/// What is opened once: settings that a running node cannot take over.
+fn fixed(config: &Config) -> Vec<(&'static str, serde_json::Value)> {
+    let admin = config.admin.as_ref();
+    vec![
+        ("data_dir", serde_json::json!(config.data_dir)),
+        ("store", serde_json::json!(config.store)),
+        ("audit", serde_json::json!(config.audit)),
+        ("log", serde_json::json!(config.log)),
+        (
+            "mqtt.sys_interval",
+            serde_json::json!(config.mqtt.sys_interval),
+        ),
+        (
+            "admin.bind",
+            serde_json::json!(admin.map(|admin| admin.bind)),
+        ),
+        (
+            "admin.metrics_bind",
+            serde_json::json!(admin.map(|admin| admin.metrics_bind)),
+        ),
+    ]
 }

@@ -3,21 +3,21 @@
 use super::bans;
 use super::directory_watch;
 use super::doors::Common;
-use super::gatekeeper;
+use super::listening::Listening;
 use super::node::Node;
 use super::office::Office;
 use super::panics::keep_running;
 use super::pulse;
+use super::rules_watch;
 use super::running::Running;
 use super::sys;
 use super::watch as file_watch;
 use crate::admin::Denials;
-use crate::admission::{Door, Rules};
+use crate::admission::Rules;
 use crate::config::Config;
 use crate::identity::io::BackEnds;
 use crate::identity::io::logins::Logins;
-use crate::limits::{Limits, Tally};
-use crate::net::{Descriptors, Listener};
+use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::router::{Restored, Router, Store};
 use crate::store;
@@ -29,7 +29,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::watch;
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -58,44 +57,18 @@ fn join(problems: &[Problem]) -> String {
 
 /// Starts everything that the configuration names. Returns when every listener accepts.
 pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
+    // Before anything is read: what changes meanwhile is noticed.
+    let stamps = rules_watch::stamps(&config, file);
     let node = Arc::new(node(&config)?);
-    let descriptors = Descriptors::of_process();
-    let mut bound = Vec::new();
-    for (name, listener) in &config.listeners {
-        let bind_error = |source| StartError::Bind {
-            name: name.clone(),
-            address: listener.bind,
-            source,
-        };
-        let socket = Listener::bind(listener.bind, descriptors.clone()).map_err(bind_error)?;
-        let address = socket.local_addr().map_err(bind_error)?;
-        bound.push((name.clone(), socket, address));
-    }
+    let listening = Listening::new();
+    let bound = listening.bind(&config)?;
     let office = Office::prepare(&config)?;
-    let mut addresses: BTreeMap<String, SocketAddr> = bound
-        .iter()
-        .map(|(name, _, address)| (name.clone(), *address))
-        .collect();
+    let mut addresses = listening.addresses(&config, &bound);
     if let Some(office) = &office {
         addresses.insert("admin".into(), office.address);
     }
-    let doors = doors(&config, &node, &addresses)?;
-    let (stop, stopped) = watch::channel(false);
-    let mut tasks = Vec::new();
-    for (name, socket, _) in bound {
-        if let Some(door) = doors.get(&name) {
-            let (socket, door, stopped) = (Arc::new(socket), Arc::clone(door), stopped.clone());
-            let of = Arc::clone(&node);
-            tasks.push(keep_running(&node, move || {
-                gatekeeper::keep(
-                    Arc::clone(&socket),
-                    Arc::clone(&door),
-                    Arc::clone(&of),
-                    stopped.clone(),
-                )
-            }));
-        }
-    }
+    let rules = rules(&config, &node, &addresses)?;
+    listening.open(&config, bound, rules, &node);
     let of = Arc::clone(&node);
     keep_running(&node, move || keep_time(Arc::clone(&of)));
     if !config.mqtt.sys_interval.is_zero() {
@@ -108,14 +81,7 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     keep_running(&node, move || {
         bans::keep(Arc::clone(&of), file_of_bans.clone())
     });
-    let running = Running::new(
-        Arc::clone(&node),
-        (config, file),
-        doors,
-        addresses,
-        stop,
-        tasks,
-    );
+    let running = Running::new(Arc::clone(&node), (config, file), listening, addresses);
     if let Some(office) = office {
         office.open(&running);
     }
@@ -125,6 +91,10 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     keep_running(&node, move || pulse::beat(of.clone()));
     let of = Arc::clone(&node);
     keep_running(&node, move || directory_watch::watch(Arc::clone(&of)));
+    let of = running.clone();
+    keep_running(&node, move || {
+        rules_watch::watch(of.clone(), stamps.clone())
+    });
     Ok(running)
 }
 
@@ -173,12 +143,12 @@ fn store(config: &Config, now: Instant) -> Result<(Arc<dyn Store>, Restored), St
     Ok((store, restored))
 }
 
-/// Every listener's door, or every problem of all of them.
-fn doors(
+/// The rules of every listener, or every problem of all of them.
+fn rules(
     config: &Config,
     node: &Node,
     addresses: &BTreeMap<String, SocketAddr>,
-) -> Result<BTreeMap<String, Arc<Door>>, StartError> {
+) -> Result<BTreeMap<String, Rules>, StartError> {
     let common = Common {
         config,
         back_ends: &node.back_ends.load(),
@@ -186,26 +156,7 @@ fn doors(
         mqtt: &node.settings.load_full(),
         addresses,
     };
-    let door = |(name, rules): (String, Rules)| {
-        let door = Door {
-            name: Arc::from(name.as_str()),
-            transport: config
-                .listeners
-                .get(&name)
-                .map(|listener| listener.transport)
-                .unwrap_or_default(),
-            rules: ArcSwap::from_pointee(rules),
-            limits: Arc::clone(&node.limits),
-            connections: Arc::new(Tally::default()),
-        };
-        (name, Arc::new(door))
-    };
-    Ok(common
-        .all_rules()
-        .map_err(StartError::Problems)?
-        .into_iter()
-        .map(door)
-        .collect())
+    common.all_rules().map_err(StartError::Problems)
 }
 
 /// Does what is due in the router: expired sessions, delayed wills, expired retained messages.

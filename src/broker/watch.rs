@@ -36,8 +36,10 @@ pub async fn watch(running: Running) {
 fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> {
     let now = stamps(running);
     let mut changed = false;
-    for ((name, stamp), (_, old)) in now.iter().zip(&known) {
-        if stamp != old {
+    // A reload may have changed which listeners there are: a new one was built from what is there now.
+    for (name, stamp) in &now {
+        let old = known.iter().find(|(known, _)| known == name);
+        if old.is_some_and(|(_, old)| old != stamp) {
             changed |= renew_tls(running, name);
         }
     }
@@ -86,8 +88,8 @@ fn end_with_their_logins(running: &Running, logins: &Logins) {
 /// Builds the listener's TLS anew: a new generation, whose tickets resume nothing of the old one (TRN-5).
 fn renew_tls(running: &Running, name: &str) -> bool {
     let config = running.config();
-    let (Some(door), Some(listener)) = (running.doors().get(name), config.listeners.get(name))
-    else {
+    let doors = running.doors();
+    let (Some(door), Some(listener)) = (doors.get(name), config.listeners.get(name)) else {
         return false;
     };
     let Some(tls) = &listener.tls else {

@@ -72,8 +72,9 @@ pub fn run(arguments: &QuickstartArgs) -> ExitCode {
 fn commands(dir: &Path, config: &Config, running: &Running, password: Option<&str>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
+    let addresses = running.addresses();
     for (name, listener) in &config.listeners {
-        let Some(address) = running.addresses().get(name) else {
+        let Some(address) = addresses.get(name) else {
             continue;
         };
         let place = Place {

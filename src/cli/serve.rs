@@ -66,7 +66,7 @@ pub fn serve(
         supervisor.ready();
         when_ready(&running);
         eprintln!("wardgate ready{}", ports(&running));
-        let code = until_stopped(&running, file, &supervisor).await;
+        let code = until_stopped(&running, (file, port_file), &supervisor).await;
         supervisor.stopping();
         running.stop(grace).await;
         code
@@ -86,8 +86,8 @@ fn ports(running: &Running) -> String {
 
 fn announce(running: &Running, port_file: Option<&Path>) -> std::io::Result<()> {
     let Some(path) = port_file else { return Ok(()) };
-    let ports: BTreeMap<&str, u16> = running
-        .addresses()
+    let addresses = running.addresses();
+    let ports: BTreeMap<&str, u16> = addresses
         .iter()
         .map(|(name, address)| (name.as_str(), address.port()))
         .collect();
@@ -98,7 +98,11 @@ fn announce(running: &Running, port_file: Option<&Path>) -> std::io::Result<()> 
     std::fs::rename(&unfinished, path)
 }
 
-async fn until_stopped(running: &Running, file: &Path, supervisor: &Supervisor) -> ExitCode {
+async fn until_stopped(
+    running: &Running,
+    (file, port_file): (&Path, Option<&Path>),
+    supervisor: &Supervisor,
+) -> ExitCode {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -114,6 +118,10 @@ async fn until_stopped(running: &Running, file: &Path, supervisor: &Supervisor) 
             () = received(&mut hangup) => {
                 supervisor.reloading();
                 reload(running, file).await;
+                // Listeners may have come, moved or gone.
+                if let Err(error) = announce(running, port_file) {
+                    tracing::error!(%error, "the port file cannot be written");
+                }
                 supervisor.ready();
             }
         }

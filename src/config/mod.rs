@@ -12,7 +12,7 @@ mod sections;
 mod spelling;
 
 pub use self::check::{check, policy_files};
-pub use self::sections::{Config, ListenerConfig, ShutdownConfig};
+pub use self::sections::{Config, ListenerConfig, ReloadConfig, ShutdownConfig};
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ pub struct Config {
     pub audit: AuditConfig,
     pub log: LogConfig,
     pub shutdown: ShutdownConfig,
+    pub reload: ReloadConfig,
     /// The folder of the file.
     #[serde(skip)]
     pub base: PathBuf,
@@ -70,6 +71,14 @@ pub struct ShutdownConfig {
     pub grace: Period,
 }
 
+/// `reload`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadConfig {
+    /// Without being asked, when this file or a policy file changes.
+    pub watch: bool,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -85,6 +94,7 @@ impl Default for Config {
             audit: AuditConfig::default(),
             log: LogConfig::default(),
             shutdown: ShutdownConfig::default(),
+            reload: ReloadConfig::default(),
             base: PathBuf::new(),
         }
     }

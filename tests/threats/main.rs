@@ -16,6 +16,7 @@ mod identity;
 mod logs;
 mod overload;
 mod policy;
+mod reload;
 mod routing;
 mod session;
 mod transport;

@@ -286,7 +286,7 @@ impl Office {
         let node: Arc<dyn Node> = desk.clone();
         let server = Server::new(
             node,
-            config,
+            Arc::new(ArcSwap::from_pointee(config)),
             Tokens::in_folder(folder.path()),
             logins,
             Arc::clone(&tls),
