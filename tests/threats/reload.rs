@@ -118,13 +118,12 @@ fn what_needs_a_restart_or_cannot_listen_changes_nothing() {
             text.replace("publish: '#'", "publish: 'x'")
         });
         broker.signal("HUP");
-        broker.await_audit("the reload", |line| {
+        let line = broker.await_audit("the reload", |line| {
             line["event"] == "reload" && line["outcome"] == "failed"
         });
         assert!(
-            broker.stderr().contains(&told),
-            "{told} in {}",
-            broker.stderr()
+            line["reason"].as_str().unwrap().contains(&told),
+            "{told} in {line}"
         );
         let mut wire = broker.dial("lab");
         connect(&mut wire, "c");
