@@ -340,7 +340,7 @@ impl Router {
         drop(gate);
     }
 
-    /// A will is judged again when it is sent, as the identity then is (POL-8).
+    /// A will is judged again when it is sent, as the identity then is (POL-8). The caller holds the store's gate.
     fn publish_will(&self, handle: &SessionHandle, will: Will, now: Instant, wakes: &mut Wakes) {
         let Ok(permit) = handle
             .rights()
@@ -350,7 +350,7 @@ impl Router {
             return;
         };
         let content = Content::from_session(handle.id(), will.payload, will.properties);
-        let published = self.publish(permit, content, &mut RouteCache::default(), now, wakes);
+        let published = self.route(permit, content, &mut RouteCache::default(), now, wakes);
         self.counters.dropped.add(u64::from(published.is_err()));
         self.counters.wills_sent.add(u64::from(published.is_ok()));
     }

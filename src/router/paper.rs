@@ -101,7 +101,7 @@ impl Store for Paper {
     }
 
     fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        Some(self.gate.read_recursive())
+        (!self.forgetful).then(|| self.gate.read())
     }
 
     fn publish(&self, accepted: Accepted<'_>) -> Position {

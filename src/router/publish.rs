@@ -64,6 +64,20 @@ impl Router {
         now: Instant,
         wakes: &mut Wakes,
     ) -> Result<Published, PublishError> {
+        // Told to outboxes and store under one commit.
+        let _gate = self.store.gate();
+        self.route(permit, content, cache, now, wakes)
+    }
+
+    /// The same for a caller that holds the [`Store::gate`].
+    pub(super) fn route(
+        &self,
+        permit: PublishPermit,
+        content: Content,
+        cache: &mut RouteCache,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Result<Published, PublishError> {
         let received = content.received;
         let message = Arc::new(Message::new(permit, content, now));
         let publisher = message.publisher();
@@ -71,12 +85,6 @@ impl Router {
             Route::find(&self.index.read(), message.topic(), publisher)
         });
         let keeps = self.keeps(&message, &route)?;
-        // Told to outboxes and store under one commit.
-        let gate = if self.store.keeps() {
-            self.store.gate()
-        } else {
-            None
-        };
         let version = if message.retain() {
             Some(self.retained.set(&message, &self.limits)?)
         } else {
@@ -136,7 +144,6 @@ impl Router {
         } else {
             Position::default()
         };
-        drop(gate);
         let recipients = route.targets.len().saturating_add(route.groups.len());
         Ok(Published {
             matched: !route.is_empty(),

@@ -18,7 +18,8 @@ pub trait Store: Send + Sync {
     fn accepting(&self) -> bool;
 
     /// Held while a message goes into outboxes and then into the store. All that one holder writes lands in one commit, and a commit waits for those who hold it:
-    /// what was numbered by an outbox before a commit began is in that commit or an earlier one.
+    /// what was numbered by an outbox before a commit began is in that commit or an earlier one. Never taken twice by one thread: a commit that waits in between
+    /// would be waited for.
     fn gate(&self) -> Option<RwLockReadGuard<'_, ()>>;
 
     /// A message was accepted: all of it is written, or nothing.

@@ -32,9 +32,9 @@ impl Store for Embedded {
             || shared.stopping.load(Ordering::Relaxed))
     }
 
-    /// Recursive: a publisher that waits here while it holds one already would wait for itself.
+    /// Not recursive: publishers that follow one another without a gap must not keep a commit from beginning.
     fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        Some(self.shared.gate.read_recursive())
+        Some(self.shared.gate.read())
     }
 
     fn publish(&self, accepted: Accepted<'_>) -> Position {
