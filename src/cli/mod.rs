@@ -15,6 +15,7 @@ pub mod policy;
 mod publish;
 mod quickstart;
 mod serve;
+mod store;
 mod subscribe;
 pub mod user;
 
@@ -41,6 +42,7 @@ enum Command {
     Ca(ca::CaArgs),
     User(user::UserArgs),
     Policy(policy::PolicyArgs),
+    Store(store::StoreArgs),
     Ctl(Box<ctl::CtlArgs>),
     #[command(name = "pub")]
     Publish(Box<publish::Arguments>),
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Ca(arguments) => ca::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Policy(arguments) => policy::run(arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Ctl(arguments) => ctl::run(*arguments),
         Command::Publish(arguments) => publish::run(*arguments),
         Command::Subscribe(arguments) => subscribe::run(*arguments),

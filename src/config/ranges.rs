@@ -47,7 +47,7 @@ const DAY: Period = Period::from_days(1);
 const YEAR: Period = Period::from_hours(365 * 24);
 
 /// Beyond what the units' own parsers refuse. What limits calls `Count` is from 1 to 1,000,000,000 already.
-pub(super) const RANGES: [Range; 36] = [
+pub(super) const RANGES: [Range; 37] = [
     number("listeners.*.max_connections", 1, 10_000_000),
     size(
         "listeners.*.max_packet_size",
@@ -127,6 +127,7 @@ pub(super) const RANGES: [Range; 36] = [
     size("audit.max_size", ByteSize::kib(64), ByteSize::gib(1 << 10)),
     number("audit.refusals_per_minute", 10, 1_000_000),
     time("store.flush_interval", Period::from_millis(10), HOUR),
+    size("store.cache", ByteSize::mib(1), ByteSize::gib(1 << 10)),
     time("shutdown.grace", Period::ZERO, Period::from_minutes(10)),
 ];
 

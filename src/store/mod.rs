@@ -5,5 +5,5 @@ mod embedded;
 mod memory;
 
 pub use self::config::{Durability, Kind, StoreConfig};
-pub use self::embedded::{Embedded, Folder, Medium, OpenError, Options};
+pub use self::embedded::{Embedded, Folder, Medium, OpenError, Options, upkeep};
 pub use self::memory::Memory;

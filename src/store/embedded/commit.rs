@@ -152,6 +152,8 @@ impl Committer {
         }
         self.rested = Instant::now();
         shared.waiters.done(number);
+        // Under its lock: a reader that has just looked is asleep by now, and wakes.
+        drop(shared.fetches.lock());
         shared.fetch_work.notify_one();
     }
 

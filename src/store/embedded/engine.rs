@@ -131,6 +131,15 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
     Ok((engine, found))
 }
 
+/// For a repair: what is damaged stays open as far as it goes.
+pub(super) fn open_unverified(medium: &dyn Medium, cache: usize) -> Result<Engine, EngineError> {
+    let backend = medium
+        .open()
+        .map_err(|error| EngineError::Failed(error.to_string()))?;
+    let (traced, _) = Traced::new(backend);
+    caught(|| database(traced, cache, &Flag::default(), &Flag::default()))
+}
+
 type Flag = Arc<AtomicBool>;
 
 fn database(

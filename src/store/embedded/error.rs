@@ -24,7 +24,7 @@ pub enum OpenError {
         known: u64,
     },
     #[error(
-        "{file}: damaged: {}; nothing was changed. `wardgate store check` says more, `wardgate store repair` keeps what can be read, `wardgate store import` restores a backup",
+        "{file}: damaged: {}. `wardgate store check` says more, `wardgate store repair` keeps what can be read, `wardgate store import` restores a backup",
         .damage.join("; ")
     )]
     Damaged { file: String, damage: Vec<String> },

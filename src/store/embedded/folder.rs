@@ -71,6 +71,12 @@ impl Folder {
         &self.path
     }
 
+    /// As if nothing had ever been kept.
+    pub(super) fn forget_note(&self) -> io::Result<()> {
+        self.note.set_len(0)?;
+        self.note.sync_all()
+    }
+
     /// Where the data is.
     pub fn data_file(&self) -> PathBuf {
         self.path.join(DATA)

@@ -17,6 +17,7 @@ mod tables;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests;
+pub mod upkeep;
 mod verbs;
 mod waiters;
 mod write;

@@ -45,6 +45,24 @@ pub(super) enum Table {
 }
 
 impl Table {
+    const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Sessions,
+        Self::Subscriptions,
+        Self::Received,
+        Self::Sent,
+        Self::Queue,
+        Self::Messages,
+        Self::Counts,
+        Self::Retained,
+        Self::Removed,
+    ];
+
+    /// As an export numbers them.
+    pub(super) fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",

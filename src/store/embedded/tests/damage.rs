@@ -7,26 +7,7 @@ use crate::store::embedded::note::Note;
 fn filled() -> Disk {
     let disk = Disk::default();
     let (store, _) = open(&disk);
-    for id in 1..=5 {
-        store.save(record(id));
-        store.subscribe(SessionId(id), &filter("a/#"), subscribed(QoS::AtLeastOnce));
-        for sequence in 1..=40 {
-            publish(&store, &format!("{id}/{sequence}").repeat(20), id, sequence);
-        }
-    }
-    let shared = message("for all");
-    accept(
-        &store,
-        &shared,
-        (1..=5).map(|id| delivery(&shared, id, 41)).collect(),
-    );
-    for number in 0..50 {
-        retain(
-            &store,
-            &message_to(&format!("r/{number}"), "retained", None),
-        );
-    }
-    flush(&store);
+    fill(&store);
     store.close();
     disk
 }

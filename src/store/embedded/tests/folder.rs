@@ -5,10 +5,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Removed when it goes out of scope.
-struct Place(PathBuf);
+pub struct Place(pub PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("wardgate-store-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
@@ -23,7 +23,7 @@ impl Drop for Place {
     }
 }
 
-fn open_folder(path: &Path) -> Result<(Arc<Embedded>, Restored), OpenError> {
+pub fn open_folder(path: &Path) -> Result<(Arc<Embedded>, Restored), OpenError> {
     Embedded::open(path.to_owned(), OPTIONS, Instant::now(), SystemTime::now())
 }
 

@@ -8,6 +8,8 @@ mod folder;
 mod queue;
 mod restart;
 
+pub(super) use self::folder::{Place, open_folder};
+
 use self::disk::Disk;
 use super::{Embedded, OpenError, Options};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
@@ -33,11 +35,14 @@ const OPTIONS: Options = Options {
     store_free: 0,
 };
 
-fn open(disk: &Disk) -> (Arc<Embedded>, Restored) {
+pub(super) fn open(disk: &Disk) -> (Arc<Embedded>, Restored) {
     open_with(disk, OPTIONS).unwrap()
 }
 
-fn open_with(disk: &Disk, options: Options) -> Result<(Arc<Embedded>, Restored), OpenError> {
+pub(super) fn open_with(
+    disk: &Disk,
+    options: Options,
+) -> Result<(Arc<Embedded>, Restored), OpenError> {
     Embedded::open_on(
         Arc::new(disk.clone()),
         options,
@@ -46,7 +51,7 @@ fn open_with(disk: &Disk, options: Options) -> Result<(Arc<Embedded>, Restored),
     )
 }
 
-fn subject(name: &str) -> Arc<Subject> {
+pub(super) fn subject(name: &str) -> Arc<Subject> {
     Arc::new(Subject {
         identity: Identity {
             namespace: "certificate".into(),
@@ -69,19 +74,19 @@ fn subject(name: &str) -> Arc<Subject> {
     })
 }
 
-fn topic(text: &str) -> TopicName {
+pub(super) fn topic(text: &str) -> TopicName {
     TopicName::new(Text::try_from(text).unwrap(), TopicLimits::default()).unwrap()
 }
 
-fn filter(text: &str) -> Subscription {
+pub(super) fn filter(text: &str) -> Subscription {
     Subscription::new(Text::try_from(text).unwrap(), TopicLimits::default()).unwrap()
 }
 
-fn message(payload: &str) -> Arc<Message> {
+pub(super) fn message(payload: &str) -> Arc<Message> {
     message_to("a/b", payload, None)
 }
 
-fn message_to(to: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Message> {
+pub(super) fn message_to(to: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Message> {
     Arc::new(Message::restore(StoredMessage {
         topic: topic(to),
         qos: QoS::AtLeastOnce,
@@ -94,7 +99,7 @@ fn message_to(to: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Messa
     }))
 }
 
-fn record(id: u64) -> SessionRecord {
+pub(super) fn record(id: u64) -> SessionRecord {
     SessionRecord {
         id: SessionId(id),
         subject: subject(&format!("client-{id}")),
@@ -106,7 +111,7 @@ fn record(id: u64) -> SessionRecord {
     }
 }
 
-fn subscribed(qos: QoS) -> Subscribed {
+pub(super) fn subscribed(qos: QoS) -> Subscribed {
     Subscribed {
         options: SubscriptionOptions {
             maximum_qos: qos,
@@ -117,7 +122,7 @@ fn subscribed(qos: QoS) -> Subscribed {
     }
 }
 
-fn delivery(message: &Arc<Message>, session: u64, sequence: u64) -> Delivery {
+pub(super) fn delivery(message: &Arc<Message>, session: u64, sequence: u64) -> Delivery {
     Delivery {
         message: Arc::clone(message),
         qos: QoS::AtLeastOnce,
@@ -130,7 +135,7 @@ fn delivery(message: &Arc<Message>, session: u64, sequence: u64) -> Delivery {
 }
 
 /// One message to one session; its ticket and its position.
-fn publish(
+pub(super) fn publish(
     store: &Embedded,
     payload: &str,
     session: u64,
@@ -142,7 +147,11 @@ fn publish(
     (ticket, accept(store, &message, vec![delivery]))
 }
 
-fn accept(store: &Embedded, message: &Arc<Message>, deliveries: Vec<Delivery>) -> Position {
+pub(super) fn accept(
+    store: &Embedded,
+    message: &Arc<Message>,
+    deliveries: Vec<Delivery>,
+) -> Position {
     let _gate = store.gate();
     store.publish(Accepted {
         message,
@@ -152,11 +161,11 @@ fn accept(store: &Embedded, message: &Arc<Message>, deliveries: Vec<Delivery>) -
     })
 }
 
-fn retain(store: &Embedded, message: &Arc<Message>) -> Position {
+pub(super) fn retain(store: &Embedded, message: &Arc<Message>) -> Position {
     retain_version(store, message, 1)
 }
 
-fn retain_version(store: &Embedded, message: &Arc<Message>, version: u64) -> Position {
+pub(super) fn retain_version(store: &Embedded, message: &Arc<Message>, version: u64) -> Position {
     store.publish(Accepted {
         message,
         retain: Some(version),
@@ -166,14 +175,14 @@ fn retain_version(store: &Embedded, message: &Arc<Message>, version: u64) -> Pos
 }
 
 /// Until the position is committed.
-fn settle_down(store: &Embedded, position: Position) {
+pub(super) fn settle_down(store: &Embedded, position: Position) {
     assert!(
         reaches(store, position, PATIENCE),
         "{position:?} was not committed"
     );
 }
 
-fn reaches(store: &Embedded, position: Position, patience: Duration) -> bool {
+pub(super) fn reaches(store: &Embedded, position: Position, patience: Duration) -> bool {
     let until = Instant::now() + patience;
     while !store.wait(position, Waker::noop()) {
         if Instant::now() > until {
@@ -185,12 +194,18 @@ fn reaches(store: &Embedded, position: Position, patience: Duration) -> bool {
 }
 
 /// Everything told so far, what nobody waits for included.
-fn flush(store: &Embedded) {
+pub(super) fn flush(store: &Embedded) {
     let position = store.release(SessionId(u64::MAX), crate::mqtt::PacketIdentifier::MIN);
     settle_down(store, position);
 }
 
-fn fetch(store: &Embedded, session: u64, after: u64, up_to: u64, messages: usize) -> Page {
+pub(super) fn fetch(
+    store: &Embedded,
+    session: u64,
+    after: u64,
+    up_to: u64,
+    messages: usize,
+) -> Page {
     let (send, receive) = sync_channel(1);
     store.fetch(Fetch {
         session: SessionId(session),
@@ -205,7 +220,7 @@ fn fetch(store: &Embedded, session: u64, after: u64, up_to: u64, messages: usize
     receive.recv_timeout(PATIENCE).unwrap()
 }
 
-fn find(restored: &Restored, id: u64) -> &RestoredSession {
+pub(super) fn find(restored: &Restored, id: u64) -> &RestoredSession {
     restored
         .sessions
         .iter()
@@ -213,7 +228,7 @@ fn find(restored: &Restored, id: u64) -> &RestoredSession {
         .unwrap()
 }
 
-fn payloads<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<String> {
+pub(super) fn payloads<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<String> {
     deliveries
         .into_iter()
         .map(|delivery| String::from_utf8_lossy(delivery.message.payload()).into_owned())
@@ -221,7 +236,7 @@ fn payloads<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<Strin
 }
 
 /// A small generator with a seed: xorshift.
-fn random(seed: u64) -> impl FnMut(usize) -> usize {
+pub(super) fn random(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move |below| {
         state ^= state << 13;
@@ -229,4 +244,32 @@ fn random(seed: u64) -> impl FnMut(usize) -> usize {
         state ^= state << 17;
         (state >> 33) as usize % below
     }
+}
+
+/// Some of everything.
+pub(super) fn fill(store: &Embedded) {
+    for id in 1..=5 {
+        store.save(record(id));
+        store.subscribe(SessionId(id), &filter("a/#"), subscribed(QoS::AtLeastOnce));
+        for sequence in 1..=40 {
+            publish(store, &format!("{id}/{sequence}-").repeat(20), id, sequence);
+        }
+    }
+    let shared = message("for all");
+    accept(
+        store,
+        &shared,
+        (1..=5).map(|id| delivery(&shared, id, 41)).collect(),
+    );
+    for number in 0..50 {
+        retain(store, &message_to(&format!("r/{number}"), "retained", None));
+    }
+    flush(store);
+}
+
+/// A folder with some of everything, closed in order.
+pub(super) fn filled(path: &std::path::Path) {
+    let (store, _) = open_folder(path).unwrap();
+    fill(&store);
+    store.close();
 }
