@@ -140,6 +140,8 @@ class Broker:
     command: list
     transports: tuple = ("tcp", "tls", "mtls")
     files: dict = field(default_factory=dict)
+    # rumqttd tells the format by the ending.
+    ending: str = "conf"
 
     @contextlib.contextmanager
     def start(self, folder):
@@ -150,7 +152,7 @@ class Broker:
             (data / path).parent.mkdir(parents=True, exist_ok=True)
             (data / path).write_text(text)
         data.mkdir(exist_ok=True)
-        configuration = data / "broker.conf"
+        configuration = data / f"broker.{self.ending}"
         configuration.write_text(self.configuration.format(folder=folder, data=data, **ports))
         log = open(data / "log", "w")
         process = subprocess.Popen([*self.command, str(configuration)], stdout=log, stderr=log)
@@ -179,7 +181,7 @@ def known(wardgate, root, install_rumqttd):
         subprocess.run(install, check=True)
     if rumqttd.exists():
         # Its mutual TLS names a tenant; the rows of connections do not ask it for that.
-        brokers.append(Broker("rumqttd", RUMQTTD, [str(rumqttd), "-c"], transports=("tcp", "tls")))
+        brokers.append(Broker("rumqttd", RUMQTTD, [str(rumqttd), "-c"], transports=("tcp", "tls"), ending="toml"))
     return brokers
 
 

@@ -36,6 +36,7 @@ ROWS = [
     Row("400 pairs, window 1, QoS 1", "throughput --publishers 400 --window 1 --qos 1", 20, "25.5 FlashMQ"),
     Row("400 pairs, window 1, TLS", "throughput --publishers 400 --window 1 --qos 1", 30, "41.5 Mosquitto", "tls"),
     Row("100,000 wildcard filters", "throughput --shape wildcard --filters 100000 --window 100 --qos 0", 1.5, "4.67 FlashMQ"),
+    Row("100,000 filters, 100 topics", "throughput --shape wildcard --filters 100000 --topics 100 --window 100 --qos 0", 0, "(for comparison)"),
     Row("100 wildcard filters", "throughput --shape wildcard --filters 100 --window 100 --qos 0", 0, "(for comparison)"),
     Row("connect TCP", STORM, 0.08, "0.051 Mosquitto", figure=MS),
     Row("connect TLS", STORM, 0.26, "0.385 rmqtt", "tls", MS),

@@ -11,8 +11,11 @@ use super::publisher::{Publisher, Topics};
 use super::shape::Plan;
 use super::subscriber::{Subscriber, Tally};
 use super::template::Template;
-use crate::client::io::Connection;
-use crate::mqtt::{QoS, SubscribeFilter, Subscription, SubscriptionOptions, Text, TopicLimits};
+use crate::client::io::{Connection, ConnectionError};
+use crate::mqtt::{
+    ConnAck, Connect, QoS, ReasonCode, SubscribeFilter, Subscription, SubscriptionOptions, Text,
+    TopicLimits,
+};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,6 +26,10 @@ use tokio::task::JoinSet;
 
 /// Filters in one SUBSCRIBE.
 const FILTERS_AT_ONCE: usize = 50;
+
+/// For a broker that is not available yet.
+const RETRIES: u32 = 50;
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// What a message is, in all measurements.
 #[derive(clap::Args, Clone, Debug)]
@@ -176,13 +183,27 @@ impl Builder<'_> {
     async fn open(&self, role: &str, index: usize) -> Result<(Connection, u64), Failure> {
         let mut connect = self.common.client.connect(self.password.clone());
         connect.client_identifier = numbered(&self.common.client.client_id, role, index)?;
-        connect.keep_alive = 0;
-        let (connection, connack) = self.common.client.open(connect).await?;
+        // Longer than any measurement, and not 0, which some brokers refuse.
+        connect.keep_alive = u16::MAX;
+        let (connection, connack) = self.connected(connect).await?;
         let receive_maximum = connack.properties.receive_maximum;
         Ok((
             connection,
             receive_maximum.map_or(60_000, |maximum| u64::from(maximum.get())),
         ))
+    }
+
+    /// A broker that is busy with what came before says so, and is asked again.
+    async fn connected(&self, connect: Connect) -> Result<(Connection, ConnAck), Failure> {
+        for _ in 0..RETRIES {
+            match self.common.client.open(connect.clone()).await {
+                Err(Failure::Connection(ConnectionError::Refused(connack)))
+                    if connack.reason_code == ReasonCode::ServerUnavailable => {}
+                outcome => return outcome,
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        self.common.client.open(connect).await
     }
 
     fn filter(&self, filter: &str) -> SubscribeFilter {

@@ -29,6 +29,9 @@ pub(super) struct ShapeArguments {
     /// How many filters of --shape wildcard
     #[arg(long, default_value_t = 100_000)]
     filters: u32,
+    /// Of these filters so many get messages; 0: all of them
+    #[arg(long, default_value_t = 0)]
+    topics: u32,
     /// The first levels of every topic
     #[arg(long, default_value = "bench")]
     topic_prefix: String,
@@ -86,7 +89,10 @@ impl ShapeArguments {
             Shape::Wildcard => Topics::Drawn {
                 prefix: format!("{}/", self.topic_prefix),
                 suffix: "/x/value".to_owned(),
-                below: self.filters.max(1),
+                below: match self.topics {
+                    0 => self.filters.max(1),
+                    topics => topics.min(self.filters).max(1),
+                },
                 state: 0x9E37_79B9_7F4A_7C15 ^ u64::from(publisher + 1),
             },
             Shape::Pairs | Shape::FanOut | Shape::FanIn | Shape::Shared => {
