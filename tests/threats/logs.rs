@@ -1,9 +1,12 @@
 //! Rows LOG: what may be in a log, and that it is there.
 
 use super::support::broker::LAB;
+use super::support::broker::wardgate;
 use super::support::{Broker, Setup};
 use super::{add_user, connect, login};
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 const BY_PASSWORD: &str = "
 listeners:
@@ -52,15 +55,43 @@ fn log_01_no_secret_is_in_a_log() {
     broker.await_audit("the refusal", |line| {
         line["username"] == "alice" && line["outcome"] == "refused"
     });
+    // Every sink: the log, all that is in the data folder, what the broker publishes about itself, what the commands say.
     let mut text = broker.stderr();
-    for file in fs::read_dir(broker.path().join("data/audit"))
-        .unwrap()
-        .flatten()
-    {
-        text.push_str(&fs::read_to_string(file.path()).unwrap_or_default());
+    read_all(&broker.path().join("data"), &mut text);
+    let mut reader = broker.dial("lab");
+    login(&mut reader, "reader", true, "alice", CANARIES[0]);
+    reader.expect_connack(0);
+    reader.send("82 .. 0001 <> s'$SYS/#' 00");
+    reader.expect("90 .. 0001 <*> 00");
+    while let Some(Some(packet)) = reader.receive_within(Duration::from_millis(300)) {
+        text.push_str(&String::from_utf8_lossy(&packet));
+    }
+    for command in [
+        &["check", "--config", "wardgate.yaml"][..],
+        &["audit", "query", "--folder", "data/audit"],
+    ] {
+        let said = wardgate()
+            .args(command)
+            .current_dir(broker.path())
+            .output()
+            .unwrap();
+        text.push_str(&String::from_utf8_lossy(&said.stdout));
+        text.push_str(&String::from_utf8_lossy(&said.stderr));
     }
     for canary in CANARIES {
         assert!(!text.contains(canary), "{canary} in the logs:\n{text}");
+    }
+}
+
+/// The text of every file below a folder.
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            read_all(&entry.path(), text);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap_or_default();
+            text.push_str(&String::from_utf8_lossy(&bytes));
+        }
     }
 }
 

@@ -21,10 +21,23 @@ mod routing;
 mod session;
 mod transport;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::path::Path;
 use support::broker::wardgate;
 use support::{Setup, Wire};
+
+/// With `WARDGATE_THREATS=full` as many as the row states, otherwise what a second or two allow. Raises the limit of open files, for broker and test alike.
+fn as_many(stated: usize, usual: usize) -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    if is_full() { stated } else { usual }
+}
+
+fn is_full() -> bool {
+    std::env::var("WARDGATE_THREATS").is_ok_and(|size| size == "full")
+}
 
 /// Listeners by password, and two users whose password is `right`.
 fn with_users(listeners: &str) -> Setup {

@@ -3,7 +3,7 @@
 use super::support::broker::{EVERY_TRANSPORT, LAB};
 use super::support::websocket;
 use super::support::{Broker, Setup, Wire, bytes};
-use super::{connect, login, with_users};
+use super::{as_many, connect, is_full, login, with_users};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -13,7 +13,9 @@ limits:
   connections:
     global: { rate: 100000/s, burst: 100000, max: 100000 }
     per_ip: { rate: 100000/s, burst: 100000, max: 100000 }
+    per_user: { max: 10000 }
     handshakes: { concurrent: 256, timeout: 1s }
+  state: { sessions_per_user: 10000 }
 ";
 
 fn raw(broker: &Broker, listener: &str) -> TcpStream {
@@ -41,28 +43,36 @@ fn ends(socket: &mut TcpStream) -> bool {
 #[test]
 fn trn_01_an_announced_length_reserves_nothing() {
     let broker = Setup::new(&format!("{LAB}{SHORT_HANDSHAKE}")).start();
-    let mut admitted: Vec<Wire> = (0..50).map(|_| broker.dial("lab")).collect();
-    for (number, wire) in admitted.iter_mut().enumerate() {
-        connect(wire, &format!("c{number}"));
-    }
+    let (many, drips) = (as_many(1000, 100), as_many(1000, 300));
+    let admitted = (0..many).map(|number| {
+        let mut wire = broker.dial("lab");
+        connect(&mut wire, &format!("c{number}"));
+        wire
+    });
+    let mut admitted: Vec<Wire> = admitted.collect();
     let before = broker.memory();
     // Before CONNACK more than 16 KiB is refused at once, by the length alone.
-    for _ in 0..50 {
+    for _ in 0..many {
         let mut socket = raw(&broker, "lab");
         socket.write_all(&[0x10, 0xff, 0xff, 0xff, 0x7f]).unwrap();
         assert!(ends(&mut socket));
     }
     // A CONNECT that drips is closed at the deadline.
-    let mut drips: Vec<TcpStream> = (0..200).map(|_| raw(&broker, "lab")).collect();
+    let mut drips: Vec<TcpStream> = (0..drips).map(|_| raw(&broker, "lab")).collect();
     for socket in &mut drips {
-        socket.write_all(&bytes("10 ff7f 0004 'MQ'")).unwrap();
+        // One that had to give way to those behind it is closed already.
+        let _ = socket.write_all(&bytes("10 ff7f 0004 'MQ'"));
     }
     // Afterwards 1 MiB may be announced, but is not set aside.
     for wire in &mut admitted {
         wire.send_bytes(&[0x30, 0x80, 0x80, 0x3c, 0]);
     }
     let growth = broker.memory().saturating_sub(before);
-    assert!(growth < 250 * 64, "{growth} KiB for 250 connections");
+    let connections = u64::try_from(many + drips.len()).unwrap();
+    assert!(
+        growth < connections * 64,
+        "{growth} KiB for {connections} connections"
+    );
     let start = Instant::now();
     assert!(drips.iter_mut().all(ends));
     assert!(start.elapsed() < Duration::from_secs(30));
@@ -263,45 +273,59 @@ limits:
     other.expect_connack(0);
 }
 
+/// For handshakes under way in TRN-10.
+const PLACES: usize = 64;
+
 #[test]
 fn trn_10_stalled_peers_do_not_hold_the_doors() {
     let listeners = EVERY_TRANSPORT.replace("authenticate", "max_connections: 5000, authenticate");
     let limits = SHORT_HANDSHAKE.replace(
         "concurrent: 256, timeout: 1s",
-        "concurrent: 64, timeout: 20s",
+        &format!("concurrent: {PLACES}, timeout: 20s"),
     );
-    let broker = Setup::new(&format!("{listeners}{limits}")).start();
+    let proxy = "  proxy: { bind: '127.0.0.1:0', transport: tcp, proxy_protocol: { trusted: [127.0.0.0/8] }, max_connections: 5000, authenticate: [anonymous] }\n";
+    let broker = Setup::new(&format!("{listeners}{proxy}{limits}")).start();
     let mut steady = broker.dial("tcp");
     connect(&mut steady, "steady");
     let half_upgrade = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\n".to_vec();
-    let stages: [(&str, &str, Vec<u8>); 5] = [
+    let stages: [(&str, &str, Vec<u8>); 6] = [
         ("nothing", "tcp", Vec::new()),
         ("half a CONNECT", "tcp", bytes("10 20 0004 'MQ'")),
+        ("half a PROXY header", "proxy", b"PROXY TCP4 192.0".to_vec()),
         ("half a ClientHello", "tls", vec![0x16, 3, 1, 2, 0, 1, 0]),
         ("half an upgrade", "ws", half_upgrade),
         ("half a ClientHello of a WebSocket", "wss", vec![0x16, 3, 1]),
     ];
+    let (peers, attempts) = (as_many(2000, 300), as_many(100, 5));
     for (stage, listener, start) in stages {
-        let stalled: Vec<TcpStream> = (0..300)
+        let mut stalled: Vec<TcpStream> = (0..peers)
             .map(|_| {
                 let mut socket = raw(&broker, listener);
                 let _ = socket.write_all(&start);
                 socket
             })
             .collect();
-        for attempt in 0..5 {
+        // All but those with a place had to give way: from here on nobody new pushes.
+        for socket in stalled.iter_mut().take(peers - PLACES) {
+            assert!(ends(socket), "{stage}: still there");
+        }
+        let mut slowest = Vec::new();
+        for attempt in 0..attempts {
             let begin = Instant::now();
             let mut good = broker.dial("tcp");
             good.name = format!("{stage}, attempt {attempt}");
             connect(&mut good, "good");
             good.send("32 .. s't' 0001 <> 'x'");
             good.expect("40 .. 0001 *");
-            assert!(
-                begin.elapsed() < Duration::from_secs(10),
-                "{stage}: {:?}",
-                begin.elapsed()
-            );
+            slowest.push(begin.elapsed());
         }
+        slowest.sort();
+        let (rank, most) = if is_full() {
+            (attempts - 2, Duration::from_millis(500))
+        } else {
+            (attempts - 1, Duration::from_secs(10))
+        };
+        assert!(slowest[rank] < most, "{stage}: {slowest:?}");
         steady.expect_quiet();
         drop(stalled);
     }
@@ -322,7 +346,9 @@ fn trn_13_localhost_has_no_rights_of_its_own() {
 
 #[test]
 fn trn_14_a_peer_that_does_not_read_is_not_hoarded_for() {
-    let broker = Broker::lab();
+    let broker = Setup::lab()
+        .policy("version: 1\npolicies:\n  - { id: some, who: { any: true }, allow: [{ publish: t }] }\n")
+        .start();
     let mut neighbour = broker.dial("lab");
     connect(&mut neighbour, "neighbour");
     let mut deaf = broker.dial("lab");
@@ -332,8 +358,10 @@ fn trn_14_a_peer_that_does_not_read_is_not_hoarded_for() {
         .set_write_timeout(Some(Duration::from_millis(200)))
         .unwrap();
     let pings = [0xc0, 0].repeat(32768);
-    let publishes = bytes("32 .. s't' 0001 <> 'x'").repeat(4096);
-    let end = Instant::now() + Duration::from_secs(3);
+    let (taken, refused) = ("32 .. s't' 0001 <> 'x'", "32 .. s'refused' 0002 <> 'x'");
+    let publishes = [bytes(taken), bytes(refused)].concat().repeat(4096);
+    let seconds = if is_full() { 60 } else { 3 };
+    let end = Instant::now() + Duration::from_secs(seconds);
     let mut socket = deaf.socket();
     // Until the broker stops reading: then the kernel's buffers are full and writing times out.
     while Instant::now() < end
@@ -350,6 +378,17 @@ fn trn_14_a_peer_that_does_not_read_is_not_hoarded_for() {
     let begin = Instant::now();
     neighbour.expect_quiet();
     assert!(begin.elapsed() < Duration::from_secs(1));
+    if is_full() {
+        // Its deadline for taking what waits is half a minute.
+        std::thread::sleep(Duration::from_secs(30));
+        broker.await_audit("the end of the deaf one", |line| {
+            line["client_id"] == "deaf"
+                && line["reason"]
+                    .as_str()
+                    .is_some_and(|reason| reason.contains("did not read"))
+        });
+        neighbour.expect_quiet();
+    }
 }
 
 #[test]
