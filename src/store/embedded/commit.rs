@@ -225,10 +225,12 @@ impl Committer {
 /// Remembers what was acknowledged. Where it cannot, the next start knows a little less, and loses nothing.
 fn note(shared: &Shared, commit: u64, clean: bool) {
     shared.written.store(commit, Ordering::Relaxed);
-    if let Err(error) = shared
-        .medium
-        .set_note(&Note { commit, clean }.to_bytes(), clean)
-    {
+    let note = Note {
+        store: shared.store,
+        commit,
+        clean,
+    };
+    if let Err(error) = shared.medium.set_note(&note.to_bytes(), clean) {
         tracing::debug!(%error, "the note beside the store was not written");
     }
 }

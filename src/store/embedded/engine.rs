@@ -6,7 +6,7 @@ use super::note::Note;
 use super::record;
 use super::tables::{
     COMMIT, COUNTS, FORMAT, FORMAT_VERSION, MESSAGES, META, QUEUE, RECEIVED, REMOVED, RETAINED,
-    SENT, SESSIONS, SUBSCRIPTIONS, Table,
+    SENT, SESSIONS, STORE, SUBSCRIPTIONS, Table,
 };
 use redb::{Database, ReadableDatabase};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +58,8 @@ fn closed() -> EngineError {
 /// How the file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
+    /// What [`Note::store`] must say.
+    pub(super) store: u64,
     pub(super) commit: u64,
     /// It was not closed in order.
     pub(super) recovered: bool,
@@ -102,10 +104,15 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
             cut.store(true, Ordering::Relaxed);
         }
     }
-    let commit = caught(|| prepare(engine.database()?, is_begun))
+    let (store, commit) = caught(|| prepare(engine.database()?, is_begun))
         .map_err(place)
         .map_err(Refused::Engine)??;
     match note {
+        Some(note) if note.store != store => {
+            return Err(Refused::damaged(
+                "it is the data file of another store".to_owned(),
+            ));
+        }
         Some(note) if note.commit > commit => {
             return Err(Refused::damaged(format!(
                 "commit {} was acknowledged, and the file ends with commit {commit}",
@@ -115,6 +122,7 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
         Some(_) => {}
         None => {
             let begun = Note {
+                store,
                 commit,
                 clean: false,
             };
@@ -124,6 +132,7 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
         }
     }
     let found = Found {
+        store,
         commit,
         recovered,
         cut: cut.load(Ordering::Relaxed),
@@ -202,8 +211,11 @@ pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result
     })
 }
 
-/// Gives the last commit's number.
-fn prepare(database: &Database, is_begun: bool) -> Result<Result<u64, Refused>, EngineError> {
+/// Gives the store's own number and the last commit's.
+fn prepare(
+    database: &Database,
+    is_begun: bool,
+) -> Result<Result<(u64, u64), Refused>, EngineError> {
     if !is_begun && !has_tables(database)? {
         create(database)?;
     }
@@ -224,7 +236,7 @@ fn prepare(database: &Database, is_begun: bool) -> Result<Result<u64, Refused>, 
     if format > FORMAT_VERSION {
         return Ok(Err(Refused::Newer(format)));
     }
-    number(COMMIT).map(Ok)
+    Ok(Ok((number(STORE)?, number(COMMIT)?)))
 }
 
 fn has_tables(database: &Database) -> Result<bool, EngineError> {
@@ -239,7 +251,8 @@ fn create(database: &Database) -> Result<(), EngineError> {
         let transaction = database.begin_write()?;
         {
             let mut meta = transaction.open_table(META)?;
-            for (name, value) in [(FORMAT, FORMAT_VERSION), (COMMIT, 0)] {
+            let store = rand::random();
+            for (name, value) in [(FORMAT, FORMAT_VERSION), (STORE, store), (COMMIT, 0)] {
                 let record = record::number(Table::Meta, name.as_bytes(), value);
                 meta.insert(name, record.as_slice())?;
             }

@@ -2,6 +2,7 @@
 
 use super::error::OpenError;
 use super::medium::Medium;
+use super::note::Note;
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -95,7 +96,7 @@ impl Medium for Folder {
     }
 
     fn note(&self) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; Note::LENGTH];
         match self.note.read_exact_at(&mut bytes, 0) {
             Ok(()) => Ok(Some(bytes.to_vec())),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),

@@ -80,6 +80,8 @@ struct Shared {
     full: AtomicBool,
     overloaded: AtomicBool,
     stopping: AtomicBool,
+    /// The store's own number.
+    store: u64,
     /// The number of the last commit that wrote anything.
     written: AtomicU64,
 }
@@ -148,6 +150,7 @@ impl Embedded {
             full: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            store: found.store,
             written: AtomicU64::new(found.commit),
             medium,
             options,

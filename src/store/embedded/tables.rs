@@ -3,7 +3,7 @@
 use crate::session::SessionId;
 use redb::TableDefinition;
 
-/// The format's version, the last commit's number, and what must never be given twice.
+/// The format's version, the store's own number, the last commit's number, and what must never be given twice.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 /// Session, then the filter as its client wrote it.
@@ -23,6 +23,7 @@ pub(super) const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 pub(super) const REMOVED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("removed");
 
 pub(super) const FORMAT: &str = "format";
+pub(super) const STORE: &str = "store";
 pub(super) const COMMIT: &str = "commit";
 pub(super) const NEXT_SESSION: &str = "next_session";
 

@@ -89,7 +89,7 @@ fn sto_02_a_file_that_was_cut_emptied_or_exchanged_is_refused() {
         .map(|_| ())
         .unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("was acknowledged"), "{error}");
+    assert!(error.to_string().contains("another store"), "{error}");
 }
 
 #[test]
