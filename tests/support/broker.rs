@@ -167,6 +167,11 @@ impl Broker {
     }
 
     pub fn start(setup: Setup) -> Self {
+        Self::try_start(setup).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Says how the process ended when it refuses to serve.
+    pub fn try_start(setup: Setup) -> Result<Self, String> {
         let mut child = launch(&setup);
         let stderr = collect(child.stderr.take().unwrap());
         let mut broker = Self {
@@ -175,21 +180,31 @@ impl Broker {
             stderr,
             setup,
         };
-        broker.await_ready();
-        broker
+        broker.await_ready()?;
+        Ok(broker)
     }
 
     /// Kills the process and starts another on the same folder.
     pub fn restart_after_kill(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// SIGKILL: not a line of its code runs after this.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Another process on the same folder, after the one before has ended.
+    pub fn start_again(&mut self) {
         let _ = fs::remove_file(self.setup.path().join("ports.json"));
         self.child = launch(&self.setup);
         self.stderr = collect(self.child.stderr.take().unwrap());
-        self.await_ready();
+        self.await_ready().unwrap_or_else(|why| panic!("{why}"));
     }
 
-    fn await_ready(&mut self) {
+    fn await_ready(&mut self) -> Result<(), String> {
         let ports = self.setup.path().join("ports.json");
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -198,17 +213,18 @@ impl Broker {
                 && let Ok(ports) = serde_json::from_str(&text)
             {
                 self.ports = ports;
-                return;
+                return Ok(());
             }
             if let Some(status) = self.child.try_wait().unwrap() {
                 std::thread::sleep(Duration::from_millis(50));
-                panic!("the broker ended with {status}:\n{}", self.stderr());
+                return Err(format!(
+                    "the broker ended with {status}:\n{}",
+                    self.stderr()
+                ));
             }
-            assert!(
-                Instant::now() < deadline,
-                "the broker is not ready:\n{}",
-                self.stderr()
-            );
+            if Instant::now() >= deadline {
+                return Err(format!("the broker is not ready:\n{}", self.stderr()));
+            }
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -382,10 +398,10 @@ fn collect(stderr: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 }
 
 /// A folder of this test's own, removed at the end.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
