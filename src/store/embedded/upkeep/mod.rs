@@ -19,7 +19,7 @@ use super::folder::Folder;
 use super::medium::Medium;
 use super::note::Note;
 use super::restore::{self, Start};
-use super::tables::{COMMIT, Table};
+use super::tables::{COMMIT, STORE, Table};
 use super::{Embedded, record};
 use redb::ReadableDatabase;
 use std::io::{self, Read, Write};
@@ -179,8 +179,8 @@ fn archive(engine: &Engine, out: impl Write) -> Result<u64, UpkeepError> {
 fn fill(folder: &Folder, input: impl Read) -> Result<Contents, UpkeepError> {
     let told = |refused: Refused| refused.told(folder);
     let mut reader = Reader::begin(input)?;
-    let (engine, _) = engine::open(folder, CACHE).map_err(told)?;
-    let mut commit = 0;
+    let (engine, found) = engine::open(folder, CACHE).map_err(told)?;
+    let (mut store, mut commit) = (found.store, 0);
     let mut is_over = false;
     while !is_over {
         let (mut step, mut bytes) = (Vec::new(), 0);
@@ -189,9 +189,14 @@ fn fill(folder: &Folder, input: impl Read) -> Result<Contents, UpkeepError> {
                 is_over = true;
                 break;
             };
-            if table == Table::Meta && key == COMMIT.as_bytes() {
-                commit = record::take_number(table, &key, &record)
+            if table == Table::Meta && (key == COMMIT.as_bytes() || key == STORE.as_bytes()) {
+                let number = record::take_number(table, &key, &record)
                     .map_err(|why| UpkeepError::Engine(why.to_string()))?;
+                if key == COMMIT.as_bytes() {
+                    commit = number;
+                } else {
+                    store = number;
+                }
             }
             bytes += key.len() + record.len();
             step.push((table, key, record));
@@ -201,6 +206,7 @@ fn fill(folder: &Folder, input: impl Read) -> Result<Contents, UpkeepError> {
     engine.close()?;
     folder.set_note(
         &Note {
+            store,
             commit,
             clean: true,
         }

@@ -8,7 +8,7 @@ use crate::store::embedded::folder::Folder;
 use crate::store::embedded::medium::Medium;
 use crate::store::embedded::note::Note;
 use crate::store::embedded::record::{self, Row};
-use crate::store::embedded::tables::{COMMIT, FORMAT, FORMAT_VERSION, NEXT_SESSION, Table};
+use crate::store::embedded::tables::{COMMIT, FORMAT, FORMAT_VERSION, NEXT_SESSION, STORE, Table};
 use ahash::{AHashMap, AHashSet};
 use redb::ReadableDatabase;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ pub fn repair(path: &Path) -> Result<Repaired, UpkeepError> {
     let mut salvage = Salvage::default();
     salvage.read(&engine)?;
     drop(engine);
-    let commit = salvage.finish(note);
-    let (before, kept) = exchange(&folder, &salvage, commit)?;
+    let numbers = salvage.finish(note);
+    let (before, kept) = exchange(&folder, &salvage, numbers)?;
     Ok(Repaired {
         kept,
         dropped: salvage.dropped,
@@ -99,8 +99,8 @@ impl Salvage {
         Ok(())
     }
 
-    /// Rows that lead nowhere go, counts are made anew; gives the number of the commit that the new file is.
-    fn finish(&mut self, note: Option<Note>) -> u64 {
+    /// Rows that lead nowhere go, counts are made anew; gives the numbers of the store and of the commit that the new file is.
+    fn finish(&mut self, note: Option<Note>) -> (u64, u64) {
         let messages: AHashSet<u64> = self
             .rows
             .iter()
@@ -162,8 +162,10 @@ impl Salvage {
         let counts = counts
             .into_iter()
             .map(|(id, count)| (Table::Counts, id.to_be_bytes().to_vec(), count));
+        let store = note.map_or_else(rand::random, |note| note.store);
         let meta = [
             (FORMAT, FORMAT_VERSION),
+            (STORE, store),
             (COMMIT, commit),
             (NEXT_SESSION, self.next_session),
         ]
@@ -172,7 +174,7 @@ impl Salvage {
             let record = record::number(table, &key, value).to_vec();
             self.rows.push((table, key, record));
         }
-        commit
+        (store, commit)
     }
 }
 
@@ -192,7 +194,7 @@ fn reference(table: Table, key: &[u8], record: &[u8]) -> Option<u64> {
 fn exchange(
     folder: &Folder,
     salvage: &Salvage,
-    commit: u64,
+    (store, commit): (u64, u64),
 ) -> Result<(PathBuf, usize), UpkeepError> {
     let data = folder.data_file();
     let work = data.with_extension("repairing");
@@ -211,6 +213,7 @@ fn exchange(
     std::fs::rename(made.data_file(), &data)?;
     folder.set_note(
         &Note {
+            store,
             commit,
             clean: true,
         }
