@@ -39,6 +39,9 @@ pub(super) struct MessageArguments {
     /// Bytes of payload, at least 16
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
     pub(super) payload: u32,
+    /// Subscribers' sessions outlive their connections: what they get has to be stored first
+    #[arg(long)]
+    pub(super) durable: bool,
 }
 
 pub(super) struct Rig {
@@ -75,6 +78,7 @@ impl Rig {
             password,
             scratch: scratch(payload + 1024),
             qos: load.message.qos,
+            durable: load.message.durable,
         };
         let mut tasks = JoinSet::new();
         for (index, filters) in plan.subscribers.into_iter().enumerate() {
@@ -150,6 +154,7 @@ struct Builder<'a> {
     password: Option<Bytes>,
     scratch: Scratch,
     qos: QoS,
+    durable: bool,
 }
 
 impl Builder<'_> {
@@ -185,6 +190,11 @@ impl Builder<'_> {
         connect.client_identifier = numbered(&self.common.client.client_id, role, index)?;
         // Longer than any measurement, and not 0, which some brokers refuse.
         connect.keep_alive = u16::MAX;
+        if self.durable && role == "s" {
+            connect.clean_start = connect.protocol_version.is_v5();
+            connect.properties.session_expiry_interval =
+                connect.protocol_version.is_v5().then_some(3600);
+        }
         let (connection, connack) = self.connected(connect).await?;
         let receive_maximum = connack.properties.receive_maximum;
         Ok((
