@@ -132,7 +132,9 @@ impl Judge<'_> {
             let sent = &self.model.messages[received.number];
             // Each will is of another client, however late it falls due; and what is sent to a group once more may go to another member than before.
             let of_group = sent.resent && sent.topic.starts_with("s/");
-            if of_group || sent.topic.starts_with("w/") {
+            // Sent before the subscription stood, and once more after it: the second time is the first for this client.
+            let subscribed_between = sent.resent && !self.surely_gets(client, sent);
+            if of_group || subscribed_between || sent.topic.starts_with("w/") {
                 continue;
             }
             let stream = (sent.publisher, sent.topic.as_str(), sent.qos, received.qos);
@@ -148,6 +150,12 @@ impl Judge<'_> {
                 _ => {}
             }
         }
+    }
+
+    fn surely_gets(&self, client: ClientId, sent: &Sent) -> bool {
+        self.model.subscriptions.iter().any(|held| {
+            held.client == client && held.matches(&sent.topic) && held.surely_holds(sent)
+        })
     }
 
     fn shares(&self) -> BTreeSet<(String, String)> {
