@@ -18,8 +18,6 @@ pub struct Originals {
     /// The one that is damaged, and all that is in it.
     store: Folder,
     contents: BTreeSet<String>,
-    /// It was stopped, not killed.
-    gently: bool,
     older: Folder,
     other: Folder,
 }
@@ -30,8 +28,6 @@ pub enum Verdict {
     /// With everything in it.
     Opened,
     Refused(String),
-    /// The damage is in the last commit, which the kill came before anybody was told of: it is taken back, and that is said.
-    Cut,
     /// Something is gone, and nobody said so.
     Silent(Vec<String>),
 }
@@ -66,7 +62,7 @@ impl Originals {
         // What the file holds, as an undamaged copy of it tells.
         let whole = Folder::new();
         copy(&own.0, &whole.0);
-        let (contents, _) = contents(&whole.0).expect("the undamaged store opens");
+        let contents = contents(&whole.0).expect("the undamaged store opens");
         assert!(
             contents.len() > 300,
             "hardly anything to lose: {contents:?}"
@@ -74,7 +70,6 @@ impl Originals {
         Self {
             store: own,
             contents,
-            gently,
             older,
             other,
         }
@@ -147,9 +142,8 @@ impl Originals {
 
     pub fn open(&self, folder: &Path) -> Verdict {
         match contents(folder) {
-            Ok((found, _)) if found == self.contents => Verdict::Opened,
-            Ok((_, true)) if !self.gently => Verdict::Cut,
-            Ok((found, _)) => {
+            Ok(found) if found == self.contents => Verdict::Opened,
+            Ok(found) => {
                 let differences = self.contents.symmetric_difference(&found);
                 Verdict::Silent(differences.take(5).cloned().collect())
             }
@@ -169,8 +163,7 @@ impl Originals {
 }
 
 /// Every fact in the store as a line of text.
-/// And whether the last commit was taken back.
-fn contents(folder: &Path) -> Result<(BTreeSet<String>, bool), OpenError> {
+fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
     let options = Options {
         durability: Durability::Sync,
         flush_interval: Duration::from_secs(1),
@@ -234,7 +227,7 @@ fn contents(folder: &Path) -> Result<(BTreeSet<String>, bool), OpenError> {
         facts.insert(fact);
     }
     store.close();
-    Ok((facts, store.was_cut()))
+    Ok(facts)
 }
 
 /// The largest file: the others are small.

@@ -61,7 +61,6 @@ pub struct Options {
 pub struct Embedded {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    was_cut: bool,
 }
 
 struct Shared {
@@ -164,14 +163,8 @@ impl Embedded {
         let store = Self {
             shared,
             threads: Mutex::new(threads),
-            was_cut: found.cut,
         };
         Ok((Arc::new(store), restored))
-    }
-
-    /// Whether this start found a last commit that was torn, and that nobody had been told of, and took it back. The log says so too.
-    pub fn was_cut(&self) -> bool {
-        self.was_cut
     }
 
     /// Writes all that was told and closes the file in order. Later words are not kept.
