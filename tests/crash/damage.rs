@@ -6,11 +6,14 @@ use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 use wardgate::router::{Fetch, Store};
+use wardgate::session::SessionId;
 use wardgate::store::{Durability, Embedded, OpenError, Options};
 
 /// Folders as crashes left them, with full queues.
@@ -57,7 +60,11 @@ impl Originals {
         let broker = super::round::left_behind(seed, store, gently, keep);
         let stranger = super::round::left_behind(seed + 1, store, gently, |_| {});
         let (own, other) = (Folder::new(), Folder::new());
-        copy(&broker.path().join("data/store"), &own.0);
+        if gently {
+            copy(&broker.path().join("data/store"), &own.0);
+        } else {
+            acknowledged(&broker.path().join("data/store"), &own.0);
+        }
         copy(&stranger.path().join("data/store"), &other.0);
         // What the file holds, as an undamaged copy of it tells.
         let whole = Folder::new();
@@ -163,15 +170,38 @@ impl Originals {
 }
 
 /// Every fact in the store as a line of text.
-fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
-    let options = Options {
+/// A copy as a crash leaves it at a moment when everything on disk was acknowledged: a last commit that nobody was told of may be lost in silence.
+fn acknowledged(killed: &Path, to: &Path) {
+    let (store, _) = Embedded::open(
+        killed.to_owned(),
+        options(),
+        Instant::now(),
+        SystemTime::now(),
+    )
+    .expect("what a kill left opens");
+    // Of a session that is not there: a commit, and no more than that.
+    let position = store.release(SessionId(u64::MAX), NonZeroU16::MIN);
+    while !store.wait(position, Waker::noop()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // And what nobody waits for.
+    std::thread::sleep(Duration::from_millis(500));
+    copy(killed, to);
+    store.close();
+}
+
+fn options() -> Options {
+    Options {
         durability: Durability::Sync,
         flush_interval: Duration::from_secs(1),
         cache: 16 << 20,
         store_free: 0,
-    };
+    }
+}
+
+fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
     let now = Instant::now();
-    let (store, restored) = Embedded::open(folder.to_owned(), options, now, SystemTime::now())?;
+    let (store, restored) = Embedded::open(folder.to_owned(), options(), now, SystemTime::now())?;
     let mut facts = BTreeSet::new();
     for session in restored.sessions {
         let id = session.record.id.0;
