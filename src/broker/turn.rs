@@ -182,7 +182,7 @@ impl Connection {
             let room = Room {
                 window: self.session.window(),
                 bytes: WRITE_BATCH.saturating_sub(self.output.len()),
-                below: self.session.below(),
+                reach: self.session.reach(),
                 committed,
             };
             worker.deliveries.clear();
@@ -193,13 +193,14 @@ impl Connection {
             if let Some(wanted) = taken.wanted {
                 self.node.router.fetch(&self.handle, wanted);
             }
-            if taken.rejudge {
-                self.rejudge()?;
-            }
-            let all_sent = self.send_all(worker, now);
             if let Some(end) = taken.end {
                 return Err(Ending::Asked(end));
             }
+            if taken.rejudge {
+                self.rejudge()?;
+                continue;
+            }
+            let all_sent = self.send_all(worker, now);
             // What was dropped left its room in the window to others that wait.
             if (!taken.more && all_sent) || self.output.len() >= WRITE_BATCH {
                 break taken.awaits;
@@ -260,6 +261,10 @@ impl Connection {
                 }
                 Sent::Expired => self.node.counters().expired_messages.add(1),
                 Sent::TooLarge => self.node.counters().too_large.add(1),
+                Sent::Unidentified => {
+                    tracing::error!(sequence, "no packet identifier was free for a message");
+                    continue;
+                }
             }
             all_sent = false;
             if let Some(ticket) = ticket {

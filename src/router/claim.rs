@@ -73,7 +73,8 @@ impl Router {
                 // Under the same lock: an end asked for from here on is meant for the new connection.
                 handle.outbox().forget_end();
                 state.will = None; // Back before its delay had passed: not sent. [MQTT-3.1.3-9]
-                handle.set_durable(session_expiry_interval > 0);
+                // What was stored keeps its order with what comes, even where the session is to end with this connection.
+                handle.set_durable(session_expiry_interval > 0 || handle.is_kept());
                 drop(state);
                 drop(shard);
                 // Rights before the queue opens: what it may no longer get it does not get (POL-6).

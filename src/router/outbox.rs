@@ -2,7 +2,7 @@
 
 use super::store::{Spilled, WINDOW_BYTES, WINDOW_MESSAGES};
 use crate::mqtt::{QoS, ReasonCode};
-use crate::session::{Delivery, Position, QueueConfig, SessionId, Ticket, WhenFull};
+use crate::session::{Delivery, Position, QueueConfig, Reach, SessionId, Ticket, WhenFull};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -88,8 +88,8 @@ pub struct Room {
     /// QoS 1 and 2 messages that the client's window has room for.
     pub window: usize,
     pub bytes: usize,
-    /// Sequences from here on would take identifiers that are not free yet.
-    pub below: u64,
+    /// The sequences whose identifiers are free.
+    pub reach: Reach,
     /// A QoS 2 message leaves only when it is on disk: its identifier must mean the same after a crash.
     pub committed: Position,
 }
@@ -161,10 +161,15 @@ impl Outbox {
             rejudge: std::mem::take(&mut inner.rejudge),
             ..Taken::default()
         };
-        let (mut window, mut bytes) = (room.window, 0);
+        // Judged first, and asked to go first: what waits stays here for whoever may have it.
+        if taken.end.is_some() || taken.rejudge {
+            taken.more = true;
+            return taken;
+        }
+        let (mut window, mut bytes, mut reach) = (room.window, 0, room.reach);
         while let Some(next) = inner.queue.front() {
             if next.qos > QoS::AtMostOnce {
-                if next.sequence >= room.below {
+                if !reach.contains(next.sequence) {
                     break;
                 }
                 if let Some(position) = next.awaits(room.committed) {
@@ -176,6 +181,7 @@ impl Outbox {
                     // Only an acknowledgement makes room: that wakes the connection by itself.
                     None => break,
                 }
+                reach.narrow(next.sequence);
             }
             if bytes >= room.bytes || taken_into.len() >= limit {
                 taken.more = true;

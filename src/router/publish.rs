@@ -132,8 +132,8 @@ impl Router {
         }
         self.counters.dropped.add(dropped);
         // What the broker says of itself is of this process: the next one says it anew.
-        let is_own = message.author().identity.method == Method::SYSTEM;
-        let retain = version.filter(|_| keeps && !is_own);
+        let retain =
+            version.filter(|_| keeps && message.author().identity.method != Method::SYSTEM);
         let position = if retain.is_some() || !kept.is_empty() || received.is_some() {
             self.store.publish(Accepted {
                 message: &message,

@@ -14,10 +14,10 @@ use super::*;
 use crate::identity::{Identity, Method};
 use crate::limits::LimitsConfig;
 use crate::mqtt::{
-    QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions, Text,
-    TopicLimits, TopicName, Will,
+    QoS, ReasonCode, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions,
+    Text, TopicLimits, TopicName, Will,
 };
-use crate::session::{Content, Delivery, Position, SessionId};
+use crate::session::{Content, Delivery, Position, Reach, SessionId};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,14 +124,21 @@ fn publish(router: &Router, topic: &str, qos: QoS, retain: bool, payload: &str) 
         .unwrap()
 }
 
+/// What leaves once the connection has judged itself anew, or gone, if it was asked to.
 fn take(handle: &SessionHandle) -> Vec<Delivery> {
-    take_at(handle, Position(0)).1
+    loop {
+        let (taken, deliveries) = take_at(handle, Position(0));
+        if !taken.rejudge && taken.end.is_none() {
+            return deliveries;
+        }
+        assert!(deliveries.is_empty());
+    }
 }
 
 fn take_at(handle: &SessionHandle, committed: Position) -> (Taken, Vec<Delivery>) {
     let mut deliveries = Vec::new();
     let room = Room {
-        below: u64::MAX,
+        reach: Reach::default(),
         committed,
         window: usize::MAX,
         bytes: usize::MAX,
@@ -276,7 +283,7 @@ fn a_taken_over_session_goes_to_the_next_with_its_queue() {
         panic!("it is online")
     };
     let room = Room {
-        below: u64::MAX,
+        reach: Reach::default(),
         committed: Position(0),
         window: 1,
         bytes: 1,
@@ -613,4 +620,60 @@ fn pol_06_who_was_admitted_under_older_policies_gets_the_rights_of_now() {
             .permit_publish(topic, QoS::AtMostOnce, false)
             .is_err()
     );
+}
+
+#[test]
+fn what_waits_stays_for_whoever_may_have_it_when_the_connection_is_judged_or_told_to_go() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "a", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    publish(&router, "t", QoS::AtLeastOnce, false, "x");
+    handle.outbox().rejudge();
+    let (taken, deliveries) = take_at(&handle, Position(0));
+    assert!(taken.rejudge && taken.more && deliveries.is_empty());
+    handle.end(End {
+        reason_code: ReasonCode::NotAuthorized,
+        reason: "revoked".into(),
+    });
+    let (taken, deliveries) = take_at(&handle, Position(0));
+    assert!(taken.end.is_some() && deliveries.is_empty());
+    assert_eq!(payloads(&handle), ["x"]);
+}
+
+#[test]
+fn messages_too_far_apart_for_their_identifiers_do_not_leave_together() {
+    let mut mqtt = MqttConfig::default();
+    mqtt.queue.messages = 100_000;
+    let router = router(mqtt);
+    let handle = open(&router, "a", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    for number in 0..40_000 {
+        publish(&router, "t", QoS::AtLeastOnce, false, &number.to_string());
+    }
+    // What was in between is withdrawn.
+    let mut number = 0;
+    handle.outbox().withdraw(|_| {
+        number += 1;
+        number == 1 || number == 40_000
+    });
+    let mut inflight = crate::session::Inflight::default();
+    for expected in ["0", "39999"] {
+        let mut deliveries = Vec::new();
+        let room = Room {
+            reach: inflight.reach(),
+            committed: Position(0),
+            window: usize::MAX,
+            bytes: usize::MAX,
+        };
+        handle
+            .outbox()
+            .take(room, usize::MAX, &mut deliveries, Waker::noop());
+        let [delivery] = deliveries.try_into().unwrap();
+        assert_eq!(delivery.message.payload(), expected);
+        let sequence = delivery.sequence;
+        let identifier = inflight
+            .insert(sequence, crate::session::Outgoing::PubAck(delivery))
+            .unwrap();
+        inflight.remove(identifier);
+    }
 }

@@ -30,6 +30,37 @@ pub enum Outgoing {
 const SPAN: u64 = 16 * 1024;
 const IDENTIFIERS: u64 = 65_535;
 
+/// Sequences that may be in flight together with those that are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    from: u64,
+    below: u64,
+}
+
+impl Default for Reach {
+    /// Nothing is in flight.
+    fn default() -> Self {
+        Self {
+            from: 0,
+            below: u64::MAX,
+        }
+    }
+}
+
+impl Reach {
+    pub fn contains(&self, sequence: u64) -> bool {
+        (self.from..self.below).contains(&sequence)
+    }
+
+    /// One more is in flight.
+    pub fn narrow(&mut self, sequence: u64) {
+        self.from = self
+            .from
+            .max(sequence.saturating_add(1).saturating_sub(SPAN));
+        self.below = self.below.min(sequence.saturating_add(SPAN));
+    }
+}
+
 /// Of the message with this sequence. [MQTT-2.2.1-4]
 pub fn identifier(sequence: u64) -> PacketIdentifier {
     let index = sequence.saturating_sub(1) % IDENTIFIERS;
@@ -48,13 +79,15 @@ impl Inflight {
         self.taken == 0
     }
 
-    /// Sequences from here on must wait for the oldest message to be acknowledged.
-    pub fn below(&self) -> u64 {
-        if self.taken == 0 {
-            u64::MAX
-        } else {
-            self.base.saturating_add(SPAN)
+    /// The sequences that there is room for; others wait for an acknowledgement.
+    pub fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        if self.taken > 0 {
+            let length = u64::try_from(self.slots.len()).unwrap_or(SPAN);
+            reach.narrow(self.base);
+            reach.narrow(self.base.saturating_add(length).saturating_sub(1));
         }
+        reach
     }
 
     /// Takes the identifier that belongs to `sequence`; none when that is taken or out of reach.
@@ -65,7 +98,7 @@ impl Inflight {
         }
         if sequence < self.base {
             let missing = self.base - sequence;
-            if missing + u64::try_from(self.slots.len()).ok()? > SPAN {
+            if missing.saturating_add(u64::try_from(self.slots.len()).ok()?) > SPAN {
                 return None;
             }
             for _ in 0..missing {
@@ -101,6 +134,9 @@ impl Inflight {
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.base += 1;
+        }
+        while let Some(None) = self.slots.back() {
+            self.slots.pop_back();
         }
         if self.taken == 0 {
             self.shrink();
@@ -188,9 +224,17 @@ mod tests {
             assert!(take(&mut inflight, sequence).is_some(), "{sequence}");
         }
         assert_eq!(take(&mut inflight, 65_530), None, "taken");
-        assert_eq!(inflight.below(), 65_529 + SPAN);
-        assert_eq!(take(&mut inflight, 65_529 + SPAN), None, "out of reach");
-        assert_eq!(take(&mut inflight, 65_537 - SPAN), None, "out of reach");
+        // What the window says is what there is room for.
+        for (sequence, fits) in [
+            (65_529 + SPAN, false),
+            (65_537 - SPAN, false),
+            (65_528 + SPAN, true),
+        ] {
+            assert_eq!(inflight.reach().contains(sequence), fits, "{sequence}");
+            assert_eq!(take(&mut inflight, sequence).is_some(), fits, "{sequence}");
+        }
+        assert!(inflight.remove(identifier(65_528 + SPAN)).is_some());
+        assert!(inflight.reach().contains(65_538 - SPAN));
         let order: Vec<u16> = inflight
             .in_order()
             .map(|(identifier, _)| identifier.get())
@@ -201,6 +245,6 @@ mod tests {
             assert!(inflight.remove(identifier).is_some(), "{identifier}");
         }
         assert!(inflight.is_empty());
-        assert_eq!(inflight.below(), u64::MAX);
+        assert_eq!(inflight.reach(), Reach::default());
     }
 }

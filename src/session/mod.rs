@@ -14,7 +14,7 @@ mod ticket;
 pub use self::acknowledgements::Position;
 pub use self::error::ProtocolError;
 pub use self::greeting::connack;
-pub use self::inflight::{Inflight, Outgoing};
+pub use self::inflight::{Inflight, Outgoing, Reach};
 pub use self::message::{Content, Delivery, Message, SessionId, StoredMessage};
 pub use self::outbound::Sent;
 pub use self::output::Output;

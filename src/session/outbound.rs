@@ -2,7 +2,7 @@
 
 use super::alias::TopicForm;
 use super::inflight::Outgoing;
-use super::{Delivery, Output, Position, Session, Ticket};
+use super::{Delivery, Output, Position, Reach, Session, Ticket};
 use crate::mqtt::{PacketIdentifier, PublishHead, QoS};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub enum Sent {
     /// Over for this client: its time had passed, or it was larger than the client takes and counts as sent. [MQTT-3.1.2-25] [MQTT-3.3.2-5]
     Expired,
     TooLarge,
+    /// No identifier was free: never while the outbox keeps to [`Session::reach`]. Not sent, and not settled.
+    Unidentified,
 }
 
 impl Session {
@@ -23,9 +25,9 @@ impl Session {
         usize::from(self.peer.receive_maximum.get()).saturating_sub(self.carried.inflight.len())
     }
 
-    /// Messages numbered from here on wait until the oldest unacknowledged one is settled.
-    pub fn below(&self) -> u64 {
-        self.carried.inflight.below()
+    /// The messages that identifiers are free for.
+    pub fn reach(&self) -> Reach {
+        self.carried.inflight.reach()
     }
 
     /// Encodes a delivery; one of QoS 1 or 2 only while [`Session::window`] has room.
@@ -51,8 +53,7 @@ impl Session {
                 self.write_publish(&delivery, Some(identifier), false, now, out);
                 Sent::Yes
             }
-            // Cannot be while the outbox keeps to `below`: without a free identifier nothing may be sent.
-            None => Sent::TooLarge,
+            None => Sent::Unidentified,
         }
     }
 
