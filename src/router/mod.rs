@@ -2,6 +2,7 @@
 
 mod claim;
 mod counters;
+mod gate;
 mod handle;
 mod index;
 mod outbox;
@@ -18,6 +19,7 @@ mod timers;
 
 pub use self::claim::{Claim, Departure, Refused};
 pub use self::counters::Counters;
+pub use self::gate::Gate;
 pub use self::handle::{Owner, Parked, SessionHandle, Subscribed};
 pub use self::outbox::{End, Outbox, Room, Taken, Wanted};
 pub use self::publish::{PublishError, Published, Wakes};

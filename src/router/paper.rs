@@ -1,10 +1,10 @@
 //! A store for tests that keeps everything on paper: what it was told can be looked at, and commits happen when the test says so.
 
 use super::store::{Accepted, Fetch, Page, SessionRecord, Store};
-use super::{SessionHandle, Subscribed};
+use super::{Gate, SessionHandle, Subscribed};
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
 use crate::session::{Delivery, Position, SessionId, Ticket};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::task::Waker;
 
@@ -100,8 +100,8 @@ impl Store for Paper {
         !self.state.lock().full
     }
 
-    fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        (!self.forgetful).then(|| self.gate.read())
+    fn gate(&self) -> Gate<'_> {
+        Gate::enter(&self.gate)
     }
 
     fn publish(&self, accepted: Accepted<'_>) -> Position {

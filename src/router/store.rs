@@ -1,10 +1,10 @@
 //! What must survive, as a trait of verbs; the engines are in `crate::store`.
 
+use super::Gate;
 use super::handle::Subscribed;
 use crate::identity::Subject;
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName, Will};
 use crate::session::{Delivery, Message, Position, SessionId, Ticket};
-use parking_lot::RwLockReadGuard;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub trait Store: Send + Sync {
     /// Held while a message goes into outboxes and then into the store. All that one holder writes lands in one commit, and a commit waits for those who hold it:
     /// what was numbered by an outbox before a commit began is in that commit or an earlier one. Never taken twice by one thread: a commit that waits in between
     /// would be waited for.
-    fn gate(&self) -> Option<RwLockReadGuard<'_, ()>>;
+    fn gate(&self) -> Gate<'_>;
 
     /// A message was accepted: all of it is written, or nothing.
     fn publish(&self, accepted: Accepted<'_>) -> Position;

@@ -1,9 +1,8 @@
 //! `store.kind: memory`: what the router holds is all there is.
 
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
-use crate::router::{Accepted, Fetch, Page, SessionRecord, Store, Subscribed};
+use crate::router::{Accepted, Fetch, Gate, Page, SessionRecord, Store, Subscribed};
 use crate::session::{Position, SessionId, Ticket};
-use parking_lot::RwLockReadGuard;
 use std::task::Waker;
 
 /// Nothing is written, so every position is committed.
@@ -21,8 +20,8 @@ impl Store for Memory {
         true
     }
 
-    fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        None
+    fn gate(&self) -> Gate<'_> {
+        Gate::open()
     }
 
     fn publish(&self, _accepted: Accepted<'_>) -> Position {

@@ -5,10 +5,9 @@ use super::batch::{Batch, Published, Retain, key_of};
 use super::reader::Wanted;
 use super::tables::received_key;
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
-use crate::router::{Accepted, Fetch, SessionRecord, Store, Subscribed};
+use crate::router::{Accepted, Fetch, Gate, SessionRecord, Store, Subscribed};
 use crate::session::{Delivery, Position, SessionId, Ticket};
 use crate::store::Durability;
-use parking_lot::RwLockReadGuard;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
@@ -32,9 +31,8 @@ impl Store for Embedded {
             || shared.stopping.load(Ordering::Relaxed))
     }
 
-    /// Not recursive: publishers that follow one another without a gap must not keep a commit from beginning.
-    fn gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        Some(self.shared.gate.read())
+    fn gate(&self) -> Gate<'_> {
+        Gate::enter(&self.shared.gate)
     }
 
     fn publish(&self, accepted: Accepted<'_>) -> Position {

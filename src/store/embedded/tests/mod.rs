@@ -15,7 +15,7 @@ use super::{Embedded, OpenError, Options};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::{QoS, Subscription, SubscriptionOptions, Text, TopicLimits, TopicName};
 use crate::router::{
-    Accepted, Fetch, Page, Restored, RestoredSession, SessionRecord, Store, Subscribed,
+    Accepted, Fetch, Gate, Page, Restored, RestoredSession, SessionRecord, Store, Subscribed,
 };
 use crate::session::{Delivery, Message, Position, SessionId, StoredMessage, Ticket};
 use crate::store::Durability;
@@ -141,10 +141,21 @@ pub(super) fn publish(
     session: u64,
     sequence: u64,
 ) -> (Arc<Ticket>, Position) {
+    publish_under(&store.gate(), store, payload, session, sequence)
+}
+
+/// The same for a test that holds the gate.
+pub(super) fn publish_under(
+    gate: &Gate<'_>,
+    store: &Embedded,
+    payload: &str,
+    session: u64,
+    sequence: u64,
+) -> (Arc<Ticket>, Position) {
     let message = message(payload);
     let delivery = delivery(&message, session, sequence);
     let ticket = delivery.ticket.clone().unwrap();
-    (ticket, accept(store, &message, vec![delivery]))
+    (ticket, accept_under(gate, store, &message, vec![delivery]))
 }
 
 pub(super) fn accept(
@@ -152,7 +163,16 @@ pub(super) fn accept(
     message: &Arc<Message>,
     deliveries: Vec<Delivery>,
 ) -> Position {
-    let _gate = store.gate();
+    accept_under(&store.gate(), store, message, deliveries)
+}
+
+/// The same for a test that holds the gate.
+pub(super) fn accept_under(
+    _gate: &Gate<'_>,
+    store: &Embedded,
+    message: &Arc<Message>,
+    deliveries: Vec<Delivery>,
+) -> Position {
     store.publish(Accepted {
         message,
         retain: None,

@@ -45,7 +45,7 @@ fn what_is_settled_before_its_commit_is_never_written_and_costs_no_sync() {
     let gate = store.gate();
     let positions: Vec<_> = (1..=100)
         .map(|sequence| {
-            let (ticket, position) = publish(&store, "quick", 1, sequence);
+            let (ticket, position) = publish_under(&gate, &store, "quick", 1, sequence);
             store.settle(&ticket);
             position
         })
@@ -93,7 +93,7 @@ fn one_payload_is_written_once_and_goes_with_its_last_receiver() {
         .collect();
     // One of them is quick: its row is not written, the others share.
     let gate = store.gate();
-    let position = accept(&store, &large, deliveries);
+    let position = accept_under(&gate, &store, &large, deliveries);
     store.settle(&tickets[0]);
     drop(gate);
     settle_down(&store, position);
