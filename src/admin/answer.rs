@@ -1,6 +1,5 @@
-//! Answers: JSON, text and event streams, all with the headers that keep a browser from making more of them (ADM-2).
+//! Answers: JSON, text, downloads and event streams, all with the headers that keep a browser from making more of them (ADM-2).
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::problem::Problem;
 
-pub(super) type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(super) type Answer = Response<BoxBody<Bytes, Broken>>;
 pub(super) type Outcome = Result<Answer, Problem>;
 
 pub(super) fn json(value: &impl Serialize) -> Outcome {
@@ -35,7 +34,8 @@ pub(super) fn nothing() -> Answer {
 }
 
 pub(super) fn document(status: StatusCode, content_type: &'static str, text: String) -> Answer {
-    finish(status, content_type, Full::new(Bytes::from(text)).boxed())
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+    finish(status, content_type, body.boxed())
 }
 
 /// Server-sent events, as they come.
@@ -43,11 +43,34 @@ pub(super) fn events(source: mpsc::Receiver<Bytes>) -> Answer {
     finish(StatusCode::OK, "text/event-stream", Events(source).boxed())
 }
 
-fn finish(
-    status: StatusCode,
-    content_type: &'static str,
-    body: BoxBody<Bytes, Infallible>,
-) -> Answer {
+/// A file of this name, as it comes.
+pub(super) fn download(name: &'static str, source: mpsc::Receiver<Piece>) -> Answer {
+    let body = Download {
+        source,
+        is_whole: false,
+    };
+    let mut answer = finish(StatusCode::OK, "application/octet-stream", body.boxed());
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, value);
+    }
+    answer
+}
+
+/// Of a download.
+pub(super) enum Piece {
+    Bytes(Bytes),
+    /// That was all. A source that ends without it has failed.
+    Whole,
+}
+
+/// The connection breaks off, so that nobody takes a part for the whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be finished")]
+pub(super) struct Broken;
+
+fn finish(status: StatusCode, content_type: &'static str, body: BoxBody<Bytes, Broken>) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -79,14 +102,41 @@ struct Events(mpsc::Receiver<Bytes>);
 
 impl Body for Events {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.0
             .poll_recv(context)
             .map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
+
+struct Download {
+    source: mpsc::Receiver<Piece>,
+    is_whole: bool,
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.is_whole {
+            return Poll::Ready(None);
+        }
+        self.source.poll_recv(context).map(|piece| match piece {
+            Some(Piece::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::Whole) => {
+                self.is_whole = true;
+                None
+            }
+            None => Some(Err(Broken)),
+        })
     }
 }

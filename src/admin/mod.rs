@@ -21,12 +21,13 @@ mod route;
 mod routes;
 mod server;
 mod status;
+mod store;
 mod tokens;
 
 pub use self::config::AdminConfig;
 pub use self::denials::{Denial, Denials};
 pub use self::node::{
-    ClientDetail, ClientQuery, ClientSummary, Node, Pending, Status, SubscriptionSummary,
+    ClientDetail, ClientQuery, ClientSummary, Export, Node, Pending, Status, SubscriptionSummary,
 };
 pub use self::server::Server;
 pub use self::tokens::{TokenError, Tokens};

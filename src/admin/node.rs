@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -17,6 +18,8 @@ use crate::limits::{BanSubject, Limits, Standing};
 use crate::policy::Policies;
 use crate::problem::Problem;
 
+/// Writes all that is kept into one portable file and gives the number of records. Reads the disk: it is for a thread that may wait.
+pub type Export = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<u64> + Send>;
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The broker as its operators see it.
@@ -43,6 +46,8 @@ pub trait Node: Send + Sync + 'static {
     /// Ends the live connections that a ban concerns.
     fn kick_banned(&self, subject: &BanSubject) -> u64;
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>>;
+    /// `None`: nothing is kept.
+    fn export(&self) -> Option<Export>;
     /// The folder of the audit trail.
     fn audit_trail(&self) -> PathBuf;
     /// Who shows a certificate, or a name and a password, as `admin.authenticate` says. Asks no limits: the caller does.

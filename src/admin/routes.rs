@@ -3,8 +3,8 @@
 use hyper::Method;
 
 use super::route::{Handler, Route, Writer};
-use super::{audit, bans, clients, explain, login, logins, openapi, status};
-use crate::identity::Role::Viewer;
+use super::{audit, bans, clients, explain, login, logins, openapi, status, store};
+use crate::identity::Role::{Admin, Viewer};
 use Handler::{Later, Now};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -189,6 +189,13 @@ pub(super) const ROUTES: &[Route] = &[
             ("follow", "boolean"),
         ],
         Later(audit::query),
+    ),
+    Route::read(
+        "/api/v1/store/export",
+        Admin,
+        "All that the store keeps, as one portable file for `wardgate store import`",
+        &[],
+        Later(store::export),
     ),
     Route::personal(
         Method::GET,

@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) logins: Arc<Logins>,
     /// How many read the audit trail at once: it may be long.
     pub(super) readers: Semaphore,
+    /// One export of the store at a time.
+    pub(super) exports: Arc<Semaphore>,
     tls: Arc<ArcSwap<ServerTls>>,
     connections: Arc<Semaphore>,
 }
@@ -68,6 +70,7 @@ impl Server {
             tokens,
             logins,
             readers: Semaphore::new(READERS),
+            exports: Arc::new(Semaphore::new(1)),
             tls,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
         }))

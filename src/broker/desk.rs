@@ -2,7 +2,7 @@
 
 use super::running::Running;
 use crate::admin::{
-    self, AdminConfig, ClientDetail, ClientQuery, ClientSummary, Denials, Pending, Status,
+    self, AdminConfig, ClientDetail, ClientQuery, ClientSummary, Denials, Export, Pending, Status,
     SubscriptionSummary,
 };
 use crate::audit::{Event, Sink, Unauditable};
@@ -19,6 +19,7 @@ use crate::telemetry::metrics::State;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -158,6 +159,13 @@ impl admin::Node for Desk {
 
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>> {
         Box::pin(self.running.reload_file())
+    }
+
+    fn export(&self) -> Option<Export> {
+        let store = Arc::clone(self.running.node().embedded.as_ref()?);
+        Some(Box::new(move |out| {
+            store.export(out).map_err(io::Error::other)
+        }))
     }
 
     fn audit_trail(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use crate::identity::io::BackEnds;
 use crate::limits::Limits;
 use crate::router::{Counters, Router};
 use crate::session::MqttConfig;
+use crate::store::Embedded;
 use crate::telemetry::{AuditLog, Metrics};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Node {
     pub back_ends: ArcSwap<BackEnds>,
     pub audit: Arc<AuditLog>,
     pub metrics: Arc<Metrics>,
+    /// What the router's store is, where it outlives the process.
+    pub embedded: Option<Arc<Embedded>>,
     /// The last refusals of policies, for those who ask why.
     pub denials: Denials,
 }

@@ -20,7 +20,7 @@ use crate::identity::io::logins::Logins;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::router::{Restored, Router, Store};
-use crate::store;
+use crate::store::{self, Embedded};
 use crate::telemetry::{AuditLog, Metrics};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -112,7 +112,14 @@ fn node(config: &Config) -> Result<Node, StartError> {
     let limits = Arc::new(Limits::new(config.limits.clone(), rand::random(), now));
     bans::restore(&limits, &bans::file(&config.data_dir))
         .map_err(|problem| StartError::Problems(vec![problem]))?;
-    let (store, restored) = store(config, now)?;
+    let (embedded, restored) = match store(config, now)? {
+        Some((store, restored)) => (Some(store), restored),
+        None => (None, Restored::default()),
+    };
+    let store: Arc<dyn Store> = match &embedded {
+        Some(store) => Arc::<Embedded>::clone(store),
+        None => Arc::new(store::Memory),
+    };
     let router = Router::new(policies, config.mqtt.clone(), store, Arc::clone(&limits));
     router.restore(restored, now);
     Ok(Node {
@@ -122,14 +129,17 @@ fn node(config: &Config) -> Result<Node, StartError> {
         back_ends: ArcSwap::new(back_ends),
         audit: Arc::new(audit),
         metrics,
+        embedded,
         denials: Denials::default(),
     })
 }
 
-/// The store, and what the last process left in it.
-fn store(config: &Config, now: Instant) -> Result<(Arc<dyn Store>, Restored), StartError> {
+type Opened = (Arc<Embedded>, Restored);
+
+/// The store, and what the last process left in it; `None`: nothing is kept.
+fn store(config: &Config, now: Instant) -> Result<Option<Opened>, StartError> {
     if config.store.kind == store::Kind::Memory {
-        return Ok((Arc::new(store::Memory), Restored::default()));
+        return Ok(None);
     }
     let options = store::Options {
         durability: config.store.durability,
@@ -138,9 +148,9 @@ fn store(config: &Config, now: Instant) -> Result<(Arc<dyn Store>, Restored), St
         store_free: config.limits.state.store_free.get(),
     };
     let path = config.base.join(&config.store.path);
-    let (store, restored) =
-        store::Embedded::open(path, options, now, SystemTime::now()).map_err(StartError::Store)?;
-    Ok((store, restored))
+    Embedded::open(path, options, now, SystemTime::now())
+        .map(Some)
+        .map_err(StartError::Store)
 }
 
 /// The rules of every listener, or every problem of all of them.

@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use hyper::Uri;
 
+use super::ctl::https::{Api, ApiError};
+use crate::client::io::TlsFiles;
 use crate::config::Config;
+use crate::problem::Problem;
 use crate::store::upkeep::{self, Contents, UpkeepError};
 
-/// Check, repair, export and import what the broker keeps, while it does not run
+/// Check, repair, export and import what the broker keeps; only `export --url` while it runs
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  wardgate store check --config wardgate.yaml\n  wardgate store export backup.wardgate --path data/store\n  wardgate store import backup.wardgate --path data/store"
+    after_help = "Example:\n  wardgate store check --config wardgate.yaml\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token\n  wardgate store import backup.wardgate --path data/store"
 )]
 pub struct StoreArgs {
     /// The configuration that names the folder
@@ -41,28 +45,57 @@ enum Command {
     #[command(after_help = "Example:\n  wardgate store repair --config wardgate.yaml")]
     Repair,
     /// Write all of it into one portable file that did not exist
-    #[command(after_help = "Example:\n  wardgate store export backup.wardgate")]
-    Export { file: PathBuf },
+    #[command(
+        after_help = "Example, of a folder that nobody uses:\n  wardgate store export backup.wardgate --path data/store\nExample, of a running node:\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token --ca wardgate-data/ca.pem"
+    )]
+    Export {
+        file: PathBuf,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
     /// Make a store of an export, in an empty folder
     #[command(after_help = "Example:\n  wardgate store import backup.wardgate --path data/store")]
     Import { file: PathBuf },
 }
 
+/// A running node, and what proves who asks: an admin
+#[derive(Args)]
+struct NodeArgs {
+    /// The admin listener of a running node, instead of a folder
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    url: Option<Uri>,
+    /// A file that holds an API token (see `ctl token new`)
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// Who may have signed the node's certificate, PEM; without it, whom the system trusts
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+    /// Own certificate chain, PEM, in place of a token
+    #[arg(long, value_name = "FILE", requires_all = ["key", "url"])]
+    cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Problem>),
+    #[error("{0}")]
+    Upkeep(#[from] UpkeepError),
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    #[error("{}: {source}", file.display())]
+    File {
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
 pub fn run(arguments: &StoreArgs) -> ExitCode {
-    let path = match folder(arguments) {
-        Ok(path) => path,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let done = match &arguments.command {
-        Command::Check => upkeep::check(&path).map(|contents| told("whole", contents)),
-        Command::Repair => upkeep::repair(&path).map(|repaired| repaired_told(&repaired)),
-        Command::Export { file } => export(&path, file),
-        Command::Import { file } => import(&path, file),
-    };
-    let shown = match done {
+    let shown = match answer(arguments) {
         Ok(text) => io::stdout().write_all(text.as_bytes()),
         Err(error) => {
             eprintln!("wardgate store: {error}");
@@ -79,17 +112,37 @@ pub fn run(arguments: &StoreArgs) -> ExitCode {
     }
 }
 
-fn folder(arguments: &StoreArgs) -> Result<PathBuf, String> {
+fn answer(arguments: &StoreArgs) -> Result<String, Failure> {
+    let folder = || folder(arguments);
+    Ok(match &arguments.command {
+        Command::Check => told("whole", upkeep::check(&folder()?)?),
+        Command::Repair => repaired_told(&upkeep::repair(&folder()?)?),
+        Command::Export { file, node } => match &node.url {
+            Some(url) => written(file, |out| node.export(url, out))?,
+            None => {
+                let path = folder()?;
+                written(file, |out| Ok(upkeep::export(&path, out).map(drop)?))?
+            }
+        },
+        Command::Import { file } => {
+            let input = File::open(file).map_err(|source| Failure::File {
+                file: file.clone(),
+                source,
+            })?;
+            told(
+                "imported",
+                upkeep::import(&folder()?, BufReader::new(input))?,
+            )
+        }
+    })
+}
+
+fn folder(arguments: &StoreArgs) -> Result<PathBuf, Failure> {
     if let Some(path) = &arguments.path {
         return Ok(path.clone());
     }
-    match Config::load(&arguments.config, std::env::vars_os()) {
-        Ok(config) => Ok(config.store.path),
-        Err(problems) => {
-            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            Err(lines.join("\n"))
-        }
-    }
+    let config = Config::load(&arguments.config, std::env::vars_os()).map_err(Failure::Config)?;
+    Ok(config.base.join(&config.store.path))
 }
 
 fn told(state: &str, contents: Contents) -> String {
@@ -125,28 +178,50 @@ fn repaired_told(repaired: &upkeep::Repaired) -> String {
     text
 }
 
-/// Readable for its owner only, and never over a file that is there (STO-3).
-fn export(path: &Path, file: &Path) -> Result<String, UpkeepError> {
+/// Readable for its owner only, and never over a file that is there (STO-3). What was written is read again before it is called an export.
+fn written(
+    file: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Failure>,
+) -> Result<String, Failure> {
+    let failed = |source| Failure::File {
+        file: file.to_owned(),
+        source,
+    };
     let out = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(file)?;
-    let written = upkeep::export(path, BufWriter::new(&out)).and_then(|records| {
-        out.sync_all()?;
-        Ok(records)
+        .open(file)
+        .map_err(failed)?;
+    let mut buffered = BufWriter::new(&out);
+    let records = write(&mut buffered).and_then(|()| {
+        buffered.flush().map_err(failed)?;
+        out.sync_all().map_err(failed)?;
+        let input = File::open(file).map_err(failed)?;
+        Ok(upkeep::verify(BufReader::new(input))?)
     });
-    match written {
-        Ok(records) => Ok(format!("{}: {records} records\n", file.display())),
-        Err(error) => {
-            // Half an export is none.
-            std::fs::remove_file(file)?;
-            Err(error)
-        }
+    if records.is_err() {
+        // Half an export is none.
+        std::fs::remove_file(file).map_err(failed)?;
     }
+    Ok(format!("{}: {} records\n", file.display(), records?))
 }
 
-fn import(path: &Path, file: &Path) -> Result<String, UpkeepError> {
-    let input = BufReader::new(File::open(file)?);
-    upkeep::import(path, input).map(|contents| told("imported", contents))
+impl NodeArgs {
+    fn export(&self, url: &Uri, out: &mut impl Write) -> Result<(), Failure> {
+        let api = Api {
+            url: url.clone(),
+            tls: TlsFiles {
+                ca: self.ca.clone(),
+                certificate: self.cert.clone(),
+                private_key: self.key.clone(),
+            },
+            token_file: self.token_file.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ApiError::Output)?;
+        Ok(runtime.block_on(api.download("/api/v1/store/export", out))?)
+    }
 }

@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str, Option<Role>)] = &[
     ("POST", "/api/v1/policy/explain", Some(Role::Viewer)),
     ("POST", "/api/v1/reload", Some(Role::Operator)),
     ("GET", "/api/v1/audit", Some(Role::Viewer)),
+    ("GET", "/api/v1/store/export", Some(Role::Admin)),
     ("GET", "/api/v1/tokens", Some(Role::Admin)),
     ("POST", "/api/v1/tokens", Some(Role::Admin)),
     ("DELETE", "/api/v1/tokens/{id}", Some(Role::Admin)),

@@ -40,6 +40,8 @@ struct Desk {
     is_ready: AtomicBool,
     is_auditable: AtomicBool,
     reload_fails: AtomicBool,
+    /// Thousands of bytes that an export comes to; 13 fail at the end.
+    export: Mutex<Option<u64>>,
 }
 
 impl Node for Desk {
@@ -134,6 +136,20 @@ impl Node for Desk {
                 false => Ok(()),
             }
         })
+    }
+
+    fn export(&self) -> Option<Export> {
+        let parts = *self.export.lock();
+        let parts = parts?;
+        Some(Box::new(move |out| {
+            for _ in 0..parts {
+                out.write_all(&[b'x'; 1000])?;
+            }
+            match parts {
+                13 => Err(std::io::Error::other("the disk fails")),
+                parts => Ok(parts),
+            }
+        }))
     }
 
     fn audit_trail(&self) -> PathBuf {
@@ -280,6 +296,7 @@ impl Office {
             is_ready: AtomicBool::new(true),
             is_auditable: AtomicBool::new(true),
             reload_fails: AtomicBool::new(false),
+            export: Mutex::default(),
         });
         std::fs::create_dir(folder.path().join("audit")).unwrap();
         let logins = Arc::new(Logins::in_memory());

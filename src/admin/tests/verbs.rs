@@ -532,3 +532,39 @@ async fn tokens_are_made_and_removed_by_persons() {
         401
     );
 }
+
+#[tokio::test]
+async fn an_export_is_a_download_that_is_whole_or_breaks_off() {
+    let office = Office::open("{}").await;
+    let (path, admin) = ("/api/v1/store/export", office.token(Role::Admin));
+    for role in [Role::Viewer, Role::Operator] {
+        let reply = office
+            .with_token(&office.token(role), "GET", path, "")
+            .await;
+        assert_eq!(reply.status, 403, "{role:?}");
+    }
+    let reply = office.with_token(&admin, "GET", path, "").await;
+    assert_eq!(reply.status, 409, "nothing is kept: {reply:?}");
+    for (parts, is_whole) in [(0, true), (500, true), (13, false)] {
+        *office.desk.export.lock() = Some(parts);
+        let reply = office.with_token(&admin, "GET", path, "").await;
+        assert_eq!(reply.status, 200, "{}", reply.head);
+        let disposition = reply.header("content-disposition").unwrap();
+        assert!(disposition.starts_with("attachment"), "{disposition}");
+        let sent = reply.body.matches('x').count();
+        assert!(!is_whole || sent == usize::try_from(parts).unwrap() * 1000);
+        // The last chunk says that the body is over. RFC 9112 section 7.1
+        assert_eq!(reply.body.ends_with("0\r\n\r\n"), is_whole, "{parts}");
+    }
+    let audited = |desk: &Desk| {
+        let events = desk.events.lock();
+        let exports = events
+            .iter()
+            .filter(|event| event.reason.contains("export"));
+        exports.count()
+    };
+    assert_eq!(audited(&office.desk), 3);
+    office.desk.is_auditable.store(false, Ordering::Relaxed);
+    let reply = office.with_token(&admin, "GET", path, "").await;
+    assert_eq!(reply.status, 503, "what cannot be audited is refused");
+}

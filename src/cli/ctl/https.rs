@@ -1,31 +1,33 @@
 //! One request to a node's admin API, over HTTPS.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Bytes};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::client::io::{TlsFiles, TlsSetupError};
 
 /// The node, and what proves who asks.
-pub(super) struct Api {
-    pub(super) url: Uri,
-    pub(super) tls: TlsFiles,
-    pub(super) token_file: Option<PathBuf>,
+pub(in crate::cli) struct Api {
+    pub(in crate::cli) url: Uri,
+    pub(in crate::cli) tls: TlsFiles,
+    pub(in crate::cli) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(in crate::cli) enum ApiError {
     #[error("{0} is not the URL of an admin listener: write https://HOST:PORT")]
     Url(Uri),
     #[error("{}: {source}", file.display())]
@@ -48,6 +50,8 @@ pub(super) enum ApiError {
     Late(String),
     #[error("the answer broke off: {0}")]
     BrokeOff(String),
+    #[error("the answer cannot be written down: {0}")]
+    Output(#[source] std::io::Error),
     /// RFC 9457
     #[error("{detail} (HTTP {status}){}", problems.iter().map(|problem| format!("\n{problem}")).collect::<String>())]
     Refused {
@@ -65,11 +69,7 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ApiError> {
-        let authority = self
-            .url
-            .authority()
-            .ok_or_else(|| ApiError::Url(self.url.clone()))?
-            .to_string();
+        let authority = self.authority()?;
         let asked = timeout(PATIENCE, self.exchange(&authority, method, path, body)).await;
         let bytes = asked.map_err(|_| ApiError::Late(authority))??;
         match bytes.is_empty() {
@@ -81,14 +81,41 @@ impl Api {
 
     /// The answer as it is.
     pub(super) async fn ask_text(&self, path: &str) -> Result<String, ApiError> {
-        let authority = self
-            .url
-            .authority()
-            .ok_or_else(|| ApiError::Url(self.url.clone()))?
-            .to_string();
+        let authority = self.authority()?;
         let asked = timeout(PATIENCE, self.exchange(&authority, Method::GET, path, None)).await;
         let bytes = asked.map_err(|_| ApiError::Late(authority))??;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes the answer down as it comes, however long it is; each part of it must come in time.
+    pub(in crate::cli) async fn download(
+        &self,
+        path: &str,
+        out: &mut impl Write,
+    ) -> Result<(), ApiError> {
+        let authority = self.authority()?;
+        let late = || ApiError::Late(authority.clone());
+        let (answer, _connection) =
+            timeout(PATIENCE, self.open(&authority, Method::GET, path, None))
+                .await
+                .map_err(|_| late())??;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        if !status.is_success() {
+            let bytes = timeout(PATIENCE, bytes(body)).await.map_err(|_| late())??;
+            return Err(refused(status, &bytes));
+        }
+        while let Some(frame) = timeout(PATIENCE, body.frame()).await.map_err(|_| late())? {
+            if let Ok(bytes) = frame.map_err(broke_off)?.into_data() {
+                out.write_all(&bytes).map_err(ApiError::Output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn authority(&self) -> Result<String, ApiError> {
+        let authority = self.url.authority().map(ToString::to_string);
+        authority.ok_or_else(|| ApiError::Url(self.url.clone()))
     }
 
     async fn exchange(
@@ -98,38 +125,32 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Bytes, ApiError> {
-        let broke_off = |error: hyper::Error| ApiError::BrokeOff(error.to_string());
+        let (answer, _connection) = self.open(authority, method, path, body).await?;
+        let status = answer.status();
+        let bytes = bytes(answer.into_body()).await?;
+        match status.is_success() {
+            true => Ok(bytes),
+            false => Err(refused(status, &bytes)),
+        }
+    }
+
+    /// Sends the request; its connection ends when it is dropped.
+    async fn open(
+        &self,
+        authority: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Response<Incoming>, Connection), ApiError> {
         let stream = self.connect(authority).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broke_off)?;
-        let connection = tokio::spawn(connection);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection);
         let request = self.request(authority, method, path, body)?;
         let answer = sender.send_request(request).await.map_err(broke_off)?;
-        let status = answer.status();
-        let bytes = bytes(answer.into_body()).await?;
-        connection.abort();
-        if status.is_success() {
-            return Ok(bytes);
-        }
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let detail = value
-            .get("detail")
-            .and_then(Value::as_str)
-            .unwrap_or("the node refused");
-        let problems = value
-            .get("problems")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        Err(ApiError::Refused {
-            status: status.as_u16(),
-            detail: detail.to_owned(),
-            problems: problems
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-        })
+        Ok((answer, tasks))
     }
 
     async fn connect(
@@ -193,6 +214,33 @@ impl Api {
             headers.insert(AUTHORIZATION, bearer);
         }
         Ok(request)
+    }
+}
+
+type Connection = JoinSet<Result<(), hyper::Error>>;
+
+fn broke_off(error: hyper::Error) -> ApiError {
+    ApiError::BrokeOff(error.to_string())
+}
+
+fn refused(status: StatusCode, document: &[u8]) -> ApiError {
+    let value: Value = serde_json::from_slice(document).unwrap_or_default();
+    let detail = value
+        .get("detail")
+        .and_then(Value::as_str)
+        .unwrap_or("the node refused");
+    let problems = value
+        .get("problems")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    ApiError::Refused {
+        status: status.as_u16(),
+        detail: detail.to_owned(),
+        problems: problems
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

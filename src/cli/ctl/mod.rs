@@ -1,6 +1,6 @@
 //! `wardgate ctl`: a running node's admin API at the command line.
 
-mod https;
+pub(super) mod https;
 mod table;
 
 use std::io::Write;

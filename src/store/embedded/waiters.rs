@@ -4,8 +4,11 @@ use crate::session::Position;
 use ahash::AHashMap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// The last commit that is done, and the tasks that wait for later ones: one waker for each task and commit, however often it asks.
 #[derive(Debug)]
@@ -50,6 +53,20 @@ impl Waiters {
         false
     }
 
+    /// Waits on this thread; false: not within `patience`.
+    pub(super) fn block(&self, position: Position, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        while !self.wait(position, &waker) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::park_timeout(left);
+        }
+        true
+    }
+
     pub(super) fn done(&self, commit: u64) {
         self.committed.fetch_max(commit, Ordering::AcqRel);
         let woken = {
@@ -63,12 +80,18 @@ impl Waiters {
     }
 }
 
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -95,5 +118,17 @@ mod tests {
         assert!(waiters.wait(Position(6), &waker));
         waiters.done(7);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_thread_waits_until_its_commit_is_done_and_no_longer_than_it_says() {
+        let waiters = Waiters::new(4);
+        assert!(waiters.block(Position(4), Duration::ZERO));
+        assert!(!waiters.block(Position(5), Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| waiters.block(Position(5), Duration::from_secs(60)));
+            waiters.done(5);
+            assert!(waiting.join().unwrap_or_default());
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! A store looked at, mended, saved and brought back while nothing runs on it.
+//! A store looked at, mended, saved and brought back: but for a running one's export, while nothing runs on it.
 
 mod archive;
 mod overlay;
@@ -21,16 +21,20 @@ use super::note::Note;
 use super::restore::{self, Start};
 use super::tables::{COMMIT, STORE, Table};
 use super::{Embedded, record};
-use redb::ReadableDatabase;
+use crate::session::Position;
+use redb::{ReadTransaction, ReadableDatabase};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Of the file, while a command looks at it.
 const CACHE: usize = 64 * 1024 * 1024;
 /// What an import puts into one commit: rows, and their bytes.
 const IMPORT_STEP: usize = 10_000;
 const IMPORT_BYTES: usize = 64 * 1024 * 1024;
+/// For what is being written when a running store is asked for an export.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
@@ -86,7 +90,18 @@ pub fn export(path: &Path, out: impl Write) -> Result<u64, UpkeepError> {
     let folder = existing(path)?;
     let medium = Untouched(&folder);
     let (engine, _) = engine::open(&medium, CACHE).map_err(|refused| refused.told(&medium))?;
-    archive(&engine, out)
+    let moment = caught(|| moment(&engine))?;
+    archive(&moment, out)
+}
+
+/// Reads an export to its end and gives the number of its records: it is as it was written.
+pub fn verify(input: impl Read) -> Result<u64, UpkeepError> {
+    let mut reader = Reader::begin(input)?;
+    let mut records = 0;
+    while reader.row()?.is_some() {
+        records += 1;
+    }
+    Ok(records)
 }
 
 /// Makes a store of an export, in a folder that has none; gives what it holds.
@@ -109,14 +124,41 @@ pub fn import(path: &Path, input: impl Read) -> Result<Contents, UpkeepError> {
 }
 
 impl Embedded {
-    /// Writes all that is on disk now into one portable file, while the store is in use; gives the number of records.
+    /// Writes all that was told until now into one portable file, while the store is in use; gives the number of records. As slow as `out`: nothing waits for it
+    /// meanwhile, a failing disk is let go of and a stop is not held up, and then this ends with an error.
     pub fn export(&self, out: impl Write) -> Result<u64, UpkeepError> {
-        let engine = self.shared.engine.read();
-        let engine = engine
-            .as_ref()
-            .ok_or_else(|| UpkeepError::Engine("the store cannot be read now".to_owned()))?;
-        archive(engine, out)
+        self.flush(EXPORT_PATIENCE)?;
+        let moment = {
+            let engine = self.shared.engine.read();
+            let engine = engine.as_ref().ok_or_else(unreadable)?;
+            caught(|| moment(engine))?
+        };
+        archive(&moment, out)
     }
+
+    /// Returns when what was told is on disk, whatever `durability` says.
+    fn flush(&self, patience: Duration) -> Result<(), UpkeepError> {
+        const LOOK: Duration = Duration::from_millis(200);
+        let position = {
+            let mut batch = self.shared.pending.lock();
+            batch.forced = true;
+            Position(batch.number)
+        };
+        self.shared.work.notify_one();
+        let deadline = Instant::now() + patience;
+        while !self.shared.waiters.block(position, LOOK) {
+            if self.shared.stopping.load(Ordering::Acquire) || Instant::now() >= deadline {
+                return Err(unreadable());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unreadable() -> UpkeepError {
+    UpkeepError::Engine(
+        "the store cannot be read now: it is stopping, or its disk fails".to_owned(),
+    )
 }
 
 fn existing(path: &Path) -> Result<Folder, UpkeepError> {
@@ -148,16 +190,17 @@ fn contents(start: &Start, recovered: bool) -> Contents {
     }
 }
 
-fn archive(engine: &Engine, out: impl Write) -> Result<u64, UpkeepError> {
-    // One transaction: all rows are of one moment, whatever is committed meanwhile.
-    let transaction = engine
-        .database()?
-        .begin_read()
-        .map_err(|error| EngineError::from(redb::Error::from(error)))?;
+/// All rows read in it are of one moment, whatever is committed meanwhile.
+fn moment(engine: &Engine) -> Result<ReadTransaction, EngineError> {
+    let begun = engine.database()?.begin_read();
+    begun.map_err(|error| redb::Error::from(error).into())
+}
+
+fn archive(moment: &ReadTransaction, out: impl Write) -> Result<u64, UpkeepError> {
     let mut writer = Writer::begin(out)?;
     let mut failed = None;
     let visited = rows::visit(
-        &transaction,
+        moment,
         &mut |table, key, record| {
             record::open(table, key, record)
                 .map_err(|why| EngineError::Damaged(format!("{}: {why}", table.name())))?;
