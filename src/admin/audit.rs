@@ -46,9 +46,10 @@ pub(super) fn query(call: Call) -> Pending<'static, Outcome> {
 /// Sends what is new each second, until the reader goes away. One that does not read is not waited for.
 fn follow(call: Call, filter: Filter) -> answer::Answer {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    // Before the answer begins: whoever has it misses nothing that happens from there on.
+    let tail = Tail::at_end(&call.visit.shared.node.audit_trail());
     tokio::spawn(async move {
-        let trail = call.visit.shared.node.audit_trail();
-        let Ok(mut tail) = Tail::at_end(&trail) else {
+        let Ok(mut tail) = tail else {
             return;
         };
         while !sender.is_closed() {

@@ -219,7 +219,7 @@ fn idn_11_a_logout_ends_the_live_connections_of_its_login_for_good() {
     let asked = Instant::now();
     desk.event("disconnected");
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        asked.elapsed() < Duration::from_secs(30),
         "{:?}",
         asked.elapsed()
     );
@@ -256,7 +256,7 @@ fn idn_11_a_user_who_is_disabled_loses_what_his_cookie_opened() {
 
 /// New logins are on disk within half a second.
 fn await_written(broker: &Broker) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let text = std::fs::read_to_string(broker.path().join("data/logins.json"));
         let written = text.is_ok_and(|text| text.matches("\"username\"").count() == 2);

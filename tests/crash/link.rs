@@ -18,7 +18,7 @@ pub struct Link {
     outbound: BytesMut,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PACKET_MAX: usize = 1 << 20;
 
 impl Link {

@@ -18,7 +18,7 @@ use wardgate::session::{Delivery, Message, Position, SessionId, StoredMessage, T
 use wardgate::store::{Durability, Embedded, Options};
 
 const CUTS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const REMAINS: [Remains; 4] = [
     Remains::Nothing,
     Remains::Prefix,

@@ -38,7 +38,7 @@ pub struct Outcome {
 /// Messages of a round, at least.
 const MESSAGES: usize = 1000;
 /// Longer than any right answer takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn run(seed: u64, store: &str, interruption: Interruption, patience: Duration) -> Outcome {
     block_on(round(seed, store, interruption, patience))

@@ -108,7 +108,7 @@ fn rte_03_one_frozen_subscriber_delays_nobody() {
         }
     }
     assert!(
-        begin.elapsed() < Duration::from_secs(20),
+        begin.elapsed() < Duration::from_secs(60),
         "{:?}",
         begin.elapsed()
     );

@@ -458,7 +458,6 @@ async fn the_audit_trail_is_searched_and_followed() {
         let length = stream.read(&mut more).await.unwrap();
         seen.push_str(std::str::from_utf8(more.get(..length).unwrap()).unwrap());
     }
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let appended = line(4, "publish") + &line(5, "ban");
     std::io::Write::write_all(
         &mut std::fs::File::options().append(true).open(&file).unwrap(),

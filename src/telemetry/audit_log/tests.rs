@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::audit::Kind;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of this test's own, gone at its end.
 struct Scratch(PathBuf);

@@ -134,30 +134,45 @@ impl Slapd {
             tls: free_port(),
             process: None,
         };
-        slapd.resume().await;
-        slapd
+        // Whoever took one of its ports meanwhile keeps it.
+        for _ in 0..20 {
+            if slapd.begin().await {
+                return slapd;
+            }
+            (slapd.plain, slapd.tls) = (free_port(), free_port());
+        }
+        unreachable!("slapd does not start");
     }
 
     pub(super) async fn resume(&mut self) {
+        assert!(self.begin().await, "slapd does not start again");
+    }
+
+    /// False: it has ended at once.
+    async fn begin(&mut self) -> bool {
         let urls = format!(
             "ldap://127.0.0.1:{} ldaps://127.0.0.1:{}",
             self.plain, self.tls
         );
-        let process = Command::new(PROGRAM)
+        let mut process = Command::new(PROGRAM)
             .args(["-d", "0", "-h", &urls, "-f"])
             .arg(self.folder.join("slapd.conf"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        self.process = Some(process);
-        for _ in 0..200 {
+        for _ in 0..1_200 {
+            if process.try_wait().unwrap().is_some() {
+                return false;
+            }
             if std::net::TcpStream::connect(("127.0.0.1", self.tls)).is_ok() {
-                return;
+                self.process = Some(process);
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        unreachable!("slapd does not start");
+        self.process = Some(process);
+        unreachable!("slapd does not listen");
     }
 
     pub(super) fn stop(&mut self) {
@@ -199,10 +214,12 @@ impl Drop for Slapd {
     }
 }
 
+/// Below the ports that the system gives to whoever asks for any: between this look and slapd's own nobody gets it by chance.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    loop {
+        let port = 20_000 + rand::random::<u16>() % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
