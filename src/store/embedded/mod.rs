@@ -167,9 +167,12 @@ impl Embedded {
         Ok((Arc::new(store), restored))
     }
 
-    /// Writes all that was told and closes the file in order. Later words are not kept.
+    /// Writes all that was told and closes the file in order. Later words are not kept, none of them: what is told together is kept together or not at all, as
+    /// before a crash.
     pub fn close(&self) {
         {
+            // Whoever holds the gate tells all he has to: a will that was published goes from its session's record in the same commit.
+            let _gate = self.shared.gate.write();
             // Under the lock, so that a thread that is about to sleep sees it.
             let _pending = self.shared.pending.lock();
             self.shared.stopping.store(true, Ordering::Release);

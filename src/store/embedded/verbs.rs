@@ -17,6 +17,8 @@ const WAITING_MAX: usize = 512 * 1024 * 1024;
 
 /// Nobody has to wait for it.
 const DONE: Position = Position(0);
+/// Told after the end: it is never on disk, and nobody is told that it is.
+const NEVER: Position = Position(u64::MAX);
 
 impl Store for Embedded {
     fn keeps(&self) -> bool {
@@ -45,6 +47,16 @@ impl Store for Embedded {
         deliveries.retain(|delivery| delivery.ticket.is_some());
         if deliveries.is_empty() && retain.is_none() && received.is_none() {
             return DONE;
+        }
+        if self.shared.stopping.load(Ordering::Acquire) {
+            // The gate is held: this cannot change meanwhile. What has never been written must not reach anybody at QoS 2.
+            for ticket in deliveries
+                .iter()
+                .filter_map(|delivery| delivery.ticket.as_ref())
+            {
+                ticket.set_position(NEVER);
+            }
+            return NEVER;
         }
         self.tell(|batch, position| {
             for ticket in deliveries
@@ -186,6 +198,9 @@ impl Embedded {
         let shared = &self.shared;
         let (position, wakes) = {
             let mut batch = shared.pending.lock();
+            if shared.stopping.load(Ordering::Acquire) {
+                return NEVER;
+            }
             let position = self.position(batch.number);
             word(&mut batch, position);
             let overloaded = batch.bytes >= WAITING_MAX;
@@ -204,6 +219,9 @@ impl Embedded {
     fn mention(&self, word: impl FnOnce(&mut Batch, Instant)) {
         let wakes = {
             let mut batch = self.shared.pending.lock();
+            if self.shared.stopping.load(Ordering::Acquire) {
+                return;
+            }
             let was_empty = batch.is_empty();
             word(&mut batch, Instant::now());
             was_empty

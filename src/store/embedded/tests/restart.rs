@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mqtt::{PacketIdentifier, PublishProperties, SubscriptionIdentifier, Will};
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_session_comes_back_as_it_was() {
@@ -269,4 +270,26 @@ fn what_has_expired_is_dropped_and_a_will_is_not() {
         restored.next_session, 4,
         "no session identifier is given twice"
     );
+}
+
+#[test]
+fn what_is_told_after_the_end_is_not_kept_and_nobody_is_told_that_it_is() {
+    let disk = Disk::default();
+    let (store, _) = open(&disk);
+    settle_down(&store, store.save(record(1)));
+    let (kept, position) = publish(&store, "kept", 1, 1);
+    settle_down(&store, position);
+    // The moment between the word that it ends and the last commit.
+    store.shared.stopping.store(true, Ordering::Release);
+    store.settle(&kept);
+    let (late, never) = publish(&store, "late", 1, 2);
+    let gone = store.remove(SessionId(1));
+    store.close();
+    for position in [never, gone] {
+        assert!(position > store.committed());
+    }
+    assert!(late.awaits(store.committed()).is_some());
+    drop(store);
+    let (_store, restored) = open(&disk);
+    assert_eq!(payloads(&find(&restored, 1).window), ["kept"]);
 }
