@@ -38,7 +38,7 @@ pub struct Connection {
     pub(super) output: Output,
     pub(super) replays: Vec<Replay>,
     /// What the client sent behind its CONNECT without waiting for the answer.
-    pub(super) early: BytesMut,
+    pub(super) early: Option<Box<BytesMut>>,
     pub(super) door: Arc<Door>,
     pub(super) rules: Arc<Rules>,
     /// With a client certificate: to judge it again when the trust changes.
@@ -55,7 +55,7 @@ pub struct Connection {
     pub(super) valid_until: Option<Instant>,
     pub(super) reauthentication: Option<Box<Reauthentication>>,
     timer: Option<Pin<Box<Sleep>>>,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
 }
 
 /// What a connection starts with besides what admission gave it.
@@ -137,7 +137,7 @@ impl Connection {
             reauthentication: None,
             timer: None,
             closing: None,
-            early: received,
+            early: (!received.is_empty()).then(|| Box::new(received)),
             door,
             rules,
             peer_tls,
@@ -187,10 +187,10 @@ impl Connection {
         self.audit_ending(&ending);
         // The session is free from here on: whoever takes it over does not wait for this peer to read our last words.
         self.depart(&ending);
-        self.closing = Some(Closing {
+        self.closing = Some(Box::new(Closing {
             until: now + FAREWELL,
             ending,
-        });
+        }));
     }
 
     fn audit_ending(&self, ending: &Ending) {

@@ -29,8 +29,7 @@ impl Connection {
         worker: &mut Worker,
         now: Instant,
     ) -> Result<(), Ending> {
-        if !self.early.is_empty() {
-            let early = std::mem::take(&mut self.early);
+        if let Some(early) = self.early.take() {
             self.take_in(&early, worker, now)?;
         }
         for _ in 0..READS {

@@ -6,14 +6,15 @@ use ahash::AHashMap;
 /// A value for each of at most [`Recent::CAPACITY`] topics.
 #[derive(Debug)]
 pub struct Recent<V> {
-    values: AHashMap<TopicName, V>,
+    /// None before the first: most connections publish to nothing.
+    values: Option<Box<AHashMap<TopicName, V>>>,
     passed_over: usize,
 }
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
         Self {
-            values: AHashMap::new(),
+            values: None,
             passed_over: 0,
         }
     }
@@ -25,13 +26,14 @@ impl<V> Recent<V> {
     const PATIENCE: usize = 16 * Self::CAPACITY;
 
     pub fn find(&self, topic: &TopicName) -> Option<&V> {
-        self.values.get(topic)
+        self.values.as_ref()?.get(topic)
     }
 
     /// Keeps a copy of the topic, for the packet it came in may be large.
     pub fn remember(&mut self, topic: &TopicName, value: impl FnOnce() -> V) {
-        if self.values.len() >= Self::CAPACITY {
-            if let Some(known) = self.values.get_mut(topic) {
+        let values = self.values.get_or_insert_default();
+        if values.len() >= Self::CAPACITY {
+            if let Some(known) = values.get_mut(topic) {
                 *known = value();
                 return;
             }
@@ -39,13 +41,19 @@ impl<V> Recent<V> {
             if self.passed_over < Self::PATIENCE {
                 return;
             }
-            self.forget();
+            values.clear();
+            self.passed_over = 0;
         }
-        self.values.insert(topic.detached(), value());
+        values.insert(topic.detached(), value());
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.values.as_ref().map_or(0, |values| values.len())
     }
 
     pub fn forget(&mut self) {
-        self.values.clear();
+        self.values = None;
         self.passed_over = 0;
     }
 }
@@ -78,14 +86,14 @@ mod tests {
         }
         meet(&mut recent, Recent::<usize>::PATIENCE - 1);
         assert_eq!(recent.find(&topic(0)), Some(&0));
-        assert_eq!(recent.values.len(), Recent::<usize>::CAPACITY);
+        assert_eq!(recent.len(), Recent::<usize>::CAPACITY);
         // What is known is renewed all the time.
         recent.remember(&topic(0), || 7);
         assert_eq!(recent.find(&topic(0)), Some(&7));
         meet(&mut recent, 1);
         assert_eq!(recent.find(&topic(0)), None);
-        assert_eq!(recent.values.len(), 1);
+        assert_eq!(recent.len(), 1);
         meet(&mut recent, 3);
-        assert_eq!(recent.values.len(), 4);
+        assert_eq!(recent.len(), 4);
     }
 }

@@ -57,7 +57,8 @@ impl IncomingAliases {
 /// Aliases we use towards the client: the first topics sent keep theirs until the connection ends.
 #[derive(Debug)]
 pub struct OutgoingAliases {
-    aliases: AHashMap<TopicName, NonZeroU16>,
+    /// None before the first.
+    aliases: Option<Box<AHashMap<TopicName, NonZeroU16>>>,
     maximum: u16,
 }
 
@@ -75,7 +76,7 @@ impl OutgoingAliases {
     /// `maximum`: what the client takes, and no more than we are ready to remember. [MQTT-3.1.2-26] [MQTT-3.1.2-27]
     pub fn new(maximum: u16) -> Self {
         Self {
-            aliases: AHashMap::new(),
+            aliases: None,
             maximum,
         }
     }
@@ -84,10 +85,12 @@ impl OutgoingAliases {
         if self.maximum == 0 {
             return TopicForm::Plain;
         }
-        if let Some(alias) = self.aliases.get(topic) {
+        let aliases = self.aliases.as_ref();
+        if let Some(alias) = aliases.and_then(|aliases| aliases.get(topic)) {
             return TopicForm::Alias(*alias);
         }
-        match u16::try_from(self.aliases.len() + 1)
+        let count = aliases.map_or(0, |aliases| aliases.len());
+        match u16::try_from(count + 1)
             .ok()
             .filter(|next| *next <= self.maximum)
             .and_then(NonZeroU16::new)
@@ -99,7 +102,8 @@ impl OutgoingAliases {
 
     /// Remembers an alias that was really sent.
     pub fn sent(&mut self, topic: &TopicName, alias: NonZeroU16) {
-        self.aliases.insert(topic.clone(), alias);
+        let aliases = self.aliases.get_or_insert_default();
+        aliases.insert(topic.clone(), alias);
     }
 }
 
