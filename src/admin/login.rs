@@ -112,9 +112,9 @@ async fn identify(visit: &Visit, username: String, password: Secret) -> Result<I
         username: Some(&username),
     };
     let limits = visit.shared.node.limits();
-    if let Err(refusal) = limits.attempt(&attempt, visit.now) {
-        return Err(too_many(&refusal, visit.now));
-    }
+    let repute = limits
+        .attempt(&attempt, visit.now)
+        .map_err(|refusal| too_many(&refusal, visit.now))?;
     let credentials = Credentials {
         certificate: None,
         username: Some(name),
@@ -125,6 +125,7 @@ async fn identify(visit: &Visit, username: String, password: Secret) -> Result<I
         demanded: None,
         client_id: Text::default(),
         ip: visit.ip,
+        repute,
         listener: "admin".into(),
         protocol: "http",
         now: visit.wall,

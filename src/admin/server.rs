@@ -25,7 +25,7 @@ use super::route::{Demand, Handler, Route};
 use super::routes::ROUTES;
 use super::tokens::Tokens;
 use crate::identity::io::logins::Logins;
-use crate::identity::{Credentials, Identity, Method, PresentedCertificate};
+use crate::identity::{Credentials, Identity, Method, PresentedCertificate, Repute};
 use crate::limits::Attempt;
 use crate::mqtt::Text;
 use crate::net::{PeerTls, ServerTls};
@@ -163,6 +163,7 @@ impl Shared {
             demanded: None,
             client_id: Text::default(),
             ip,
+            repute: Repute::default(),
             listener: "admin".into(),
             protocol: "http",
             now: SystemTime::now(),

@@ -2,7 +2,7 @@
 
 use super::greet::Greeted;
 use super::refusal::Refused;
-use crate::identity::{Credentials, Identity, Method, Subject};
+use crate::identity::{Credentials, Identity, Method, Repute, Subject};
 use crate::limits::{Attempt, Lockout};
 use crate::mqtt::Text;
 use crate::secret::Secret;
@@ -35,9 +35,10 @@ impl Greeted {
             username: username.as_deref(),
         };
         // Before any hash is computed (IDN-12).
-        if let Err(refusal) = door.limits.attempt(&attempt, Instant::now()) {
-            return Err(self.refuse(refusal));
-        }
+        credentials.repute = match door.limits.attempt(&attempt, Instant::now()) {
+            Ok(repute) => repute,
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
         if let Some(challenge) = challenge {
             match self.converse(challenge).await {
                 Ok(verdict) => credentials.scram = Some(verdict),
@@ -88,6 +89,7 @@ impl Greeted {
             demanded: None,
             client_id: self.connect.client_identifier.clone(),
             ip: self.ip,
+            repute: Repute::default(),
             listener: Arc::clone(&self.door.name),
             protocol: self.door.protocol(),
             now: SystemTime::now(),

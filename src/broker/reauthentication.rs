@@ -5,7 +5,9 @@ use super::connection::{Connection, Ending};
 use crate::admission::{Demand, auth, demand, ends_at, event_about, guessed};
 use crate::audit::{Event, Kind, Outcome};
 use crate::identity::io::Challenge;
-use crate::identity::{Credentials, Identity, Method, PresentedCertificate, Rejection, Subject};
+use crate::identity::{
+    Credentials, Identity, Method, PresentedCertificate, Rejection, Repute, Subject,
+};
 use crate::limits::Attempt;
 use crate::mqtt::{Auth, ReasonCode, Text};
 use crate::router::End;
@@ -84,12 +86,15 @@ impl Connection {
             Some(_) | None => None,
         };
         let attempt = attempt(self.rights.subject(), &credentials, username.as_deref());
-        if let Err(refusal) = self.door.limits.attempt(&attempt, now) {
-            return Err(Ending::Asked(End {
-                reason_code: refusal.reason_code(),
-                reason: refusal.to_string(),
-            }));
-        }
+        credentials.repute = match self.door.limits.attempt(&attempt, now) {
+            Ok(repute) => repute,
+            Err(refusal) => {
+                return Err(Ending::Asked(End {
+                    reason_code: refusal.reason_code(),
+                    reason: refusal.to_string(),
+                }));
+            }
+        };
         match demanded {
             None => Err(withdrawn(format!("{method} is not offered any more"))),
             Some(Err(rejection)) => {
@@ -250,6 +255,7 @@ impl Connection {
             demanded: None,
             client_id: Text::try_from(&*subject.client_id).unwrap_or_default(),
             ip: subject.ip,
+            repute: Repute::default(),
             listener: Arc::clone(&subject.listener),
             protocol: subject.protocol,
             now: SystemTime::now(),

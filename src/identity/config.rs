@@ -75,7 +75,7 @@ pub struct HashingConfig {
     pub memory: ByteSize,
     /// Checks that may wait, of all addresses.
     pub queue: u32,
-    /// Checks that may wait for one address (IPv6: one /64).
+    /// Checks that may wait for one address (IPv6: one /64), and as many of a user that it is known for.
     pub queue_per_ip: u32,
     pub timeout: Period,
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 
-use super::Method;
 use super::io::ScramVerdict;
+use super::{Method, Repute};
 use crate::mqtt::Text;
 use crate::secret::Secret;
 
@@ -28,6 +28,8 @@ pub struct Credentials {
     pub client_id: Text,
     /// After PROXY.
     pub ip: IpAddr,
+    /// Among whom it waits for a turn, where turns are few.
+    pub repute: Repute,
     pub listener: Arc<str>,
     /// `mqtt`, `websocket`, `http`, …
     pub protocol: &'static str,

@@ -13,6 +13,7 @@ pub mod ldap;
 pub mod password_hash;
 mod proof;
 mod rejection;
+mod repute;
 pub mod scram;
 mod users;
 mod users_document;
@@ -27,6 +28,7 @@ pub use self::config::{
 pub use self::credentials::{Credentials, PresentedCertificate};
 pub use self::proof::Proof;
 pub use self::rejection::Rejection;
+pub use self::repute::Repute;
 pub use self::users::{Role, User, Users, check_username};
 pub use self::users_document::{UserEntry, UsersDocument};
 

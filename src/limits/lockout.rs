@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::recent::{Recent, Window};
 use super::table::{Table, Weighed};
 use crate::address::Cidr;
-use crate::identity::Method;
+use crate::identity::{Method, Repute};
 
 /// A login that is about to be judged or was.
 #[derive(Clone, Copy, Debug)]
@@ -78,37 +78,42 @@ impl Failures {
         }
     }
 
-    /// Whether a login may be judged at all. Asked before any hashing or directory.
+    /// Whether a login may be judged at all, and among whom it waits for that. Asked before any hashing or directory.
     pub(super) fn attempt(
         &self,
         (config, bans, keys): (&FailuresConfig, &Bans, &Keys),
         attempt: &Attempt<'_>,
         (epoch, now): (Epoch, Nanos),
-    ) -> Result<(), Refusal> {
+    ) -> Result<Repute, Refusal> {
         let pair = attempt.username.map(|name| keys.name_at(attempt.ip, name));
         let has_record = pair.is_some_and(|pair| self.is_good(&self.good_pairs, pair, now));
         let slow = |table: &Table<Recent>, key| slowed(table, key, config, epoch, now);
         if let Some((_, until)) = bans.of_address(attempt.ip, Some(attempt.method), now) {
             return match pair.filter(|_| has_record) {
-                Some(pair) => slow(&self.pairs, pair),
+                Some(pair) => slow(&self.pairs, pair).map(|()| Repute::Known),
                 None => Err(Refusal::AddressLockedOut {
                     until: until.map(|until| epoch.instant(until)),
                 }),
             };
         }
-        if attempt.method == Method::CERTIFICATE || has_record {
-            return Ok(());
+        if has_record {
+            return Ok(Repute::Known);
+        }
+        let address = keys.address_by(attempt.ip, attempt.method.0);
+        let repute = match self.of_address(config, address, now) {
+            0 => Repute::Stranger,
+            _ => Repute::Suspect,
+        };
+        if attempt.method == Method::CERTIFICATE {
+            return Ok(repute);
         }
         let Some(user) = attempt.username.map(|name| keys.name(&[name])) else {
-            return Ok(());
+            return Ok(repute);
         };
-        let failures = self.users.find(user).map_or(0, |recent| {
-            recent.count(Window::new(config.window.get()), now)
-        });
-        if failures >= config.per_user.bound() {
-            return slow(&self.users, user);
+        if self.of_user(config, user, now) >= config.per_user.bound() {
+            slow(&self.users, user)?;
         }
-        Ok(())
+        Ok(repute)
     }
 
     pub(super) fn failed(
@@ -202,14 +207,14 @@ impl Failures {
         self.is_good(&self.good_addresses, address, now)
     }
 
-    /// Failures of a user within the window: for `explain`.
+    /// Failures of a user within the window.
     pub(super) fn of_user(&self, config: &FailuresConfig, user: u64, now: Nanos) -> u32 {
         self.users.find(user).map_or(0, |recent| {
             recent.count(Window::new(config.window.get()), now)
         })
     }
 
-    /// Failures of an address by a method within the window: for `explain`.
+    /// Failures of an address by a method within the window.
     pub(super) fn of_address(&self, config: &FailuresConfig, address: u64, now: Nanos) -> u32 {
         self.addresses.find(address).map_or(0, |recent| {
             recent.count(Window::new(config.window.get()), now)
@@ -468,6 +473,63 @@ mod tests {
             }
         }
         assert!(judged <= 60, "{judged} guesses in nine minutes");
+    }
+
+    #[test]
+    fn idn_12_who_waits_for_a_hash_waits_among_his_like() {
+        let door = Door::new("{ per_ip: off, per_user: off }");
+        assert!(door.password("198.51.100.1", "alice", true, 1000));
+        door.password("192.0.2.1", "alice", false, 1001);
+        let rows = [
+            (
+                Method::PASSWORD,
+                "198.51.100.1",
+                "alice",
+                1002,
+                Repute::Known,
+            ),
+            (
+                Method::PASSWORD,
+                "198.51.100.1",
+                "bob",
+                1002,
+                Repute::Stranger,
+            ),
+            (
+                Method::PASSWORD,
+                "203.0.113.1",
+                "alice",
+                1002,
+                Repute::Stranger,
+            ),
+            (
+                Method::PASSWORD,
+                "192.0.2.1",
+                "alice",
+                1002,
+                Repute::Suspect,
+            ),
+            (Method::PASSWORD, "192.0.2.1", "bob", 1002, Repute::Suspect),
+            (Method::LDAP, "192.0.2.1", "alice", 1002, Repute::Stranger),
+            (
+                Method::PASSWORD,
+                "192.0.2.1",
+                "alice",
+                1100,
+                Repute::Stranger,
+            ),
+        ];
+        for (method, ip, name, second, expected) in rows {
+            let attempt = Attempt {
+                ip: ip.parse().unwrap(),
+                method,
+                username: Some(name),
+            };
+            let with = (&door.config, &door.bans, &door.keys);
+            let at = (door.epoch, second * SECOND);
+            let repute = door.failures.attempt(with, &attempt, at);
+            assert_eq!(repute, Ok(expected), "{name} from {ip} at {second} s");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use self::recent::{Recent, Window};
 use self::state::StateQuota;
 use self::table::Table;
 use self::tally::{KeyedSlot, Tallies};
-use crate::identity::Method;
+use crate::identity::{Method, Repute};
 
 pub use self::bans::{Ban, BanError, BanSubject, NotABanSubject};
 pub use self::buckets::{Charge, ClientBuckets};
@@ -175,7 +175,7 @@ impl Limits {
     }
 
     /// Whether a login may be judged: asked before hashes, directories and signatures.
-    pub fn attempt(&self, attempt: &Attempt<'_>, now: Instant) -> Result<(), Refusal> {
+    pub fn attempt(&self, attempt: &Attempt<'_>, now: Instant) -> Result<Repute, Refusal> {
         let now = self.epoch.nanos(now);
         let settings = self.settings.load();
         let with = (&settings.config.failures, &self.bans, &self.keys);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::password_hash::hash;
-use crate::identity::{AuthenticationConfig, CertificateError, PresentedCertificate};
+use crate::identity::{AuthenticationConfig, CertificateError, PresentedCertificate, Repute};
 use crate::mqtt::{ReasonCode, Text};
 use crate::secret::Secret;
 
@@ -58,6 +58,7 @@ fn nothing() -> Credentials {
         demanded: None,
         client_id: Text::try_from("c").unwrap(),
         ip: "192.0.2.1".parse().unwrap(),
+        repute: Repute::default(),
         listener: Arc::from("mqtts"),
         protocol: "mqtt",
         now: SystemTime::now(),

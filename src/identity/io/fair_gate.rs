@@ -1,12 +1,11 @@
 //! A number of turns, given out fairly between addresses; who waits too long or stands behind too many is sent away.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::fair_queue::{FairQueue, Origin, QueueFull};
+use super::fair_queue::{Asker, FairQueue, QueueFull};
 
 pub(super) struct FairGate {
     state: Mutex<State>,
@@ -30,7 +29,7 @@ impl FairGate {
         })
     }
 
-    pub(super) async fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Turn, QueueFull> {
+    pub(super) async fn enter(self: &Arc<Self>, asker: Asker) -> Result<Turn, QueueFull> {
         let turn = {
             let mut state = self.state.lock();
             if state.free > 0 {
@@ -38,7 +37,7 @@ impl FairGate {
                 return Ok(Turn(self.clone()));
             }
             let (sender, turn) = oneshot::channel();
-            state.waiting.push(Origin::from(ip), sender)?;
+            state.waiting.push(asker, sender)?;
             turn
         };
         // The gate outlives every waiter, for the waiter holds it.
@@ -65,21 +64,26 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
-    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn asker() -> Asker {
+        Asker {
+            origin: std::net::IpAddr::from([192, 0, 2, 1]).into(),
+            repute: crate::identity::Repute::Stranger,
+        }
+    }
 
     #[tokio::test]
     async fn turns_are_bounded_and_come_back() {
         let gate = FairGate::new(1, 2, 2);
-        let first = gate.enter(IP).await;
+        let first = gate.enter(asker()).await;
         assert!(first.is_ok());
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let gate = gate.clone();
-                tokio::spawn(async move { gate.enter(IP).await.map(drop) })
+                tokio::spawn(async move { gate.enter(asker()).await.map(drop) })
             })
             .collect();
         tokio::task::yield_now().await;
-        assert_eq!(gate.enter(IP).await.err(), Some(QueueFull::All));
+        assert_eq!(gate.enter(asker()).await.err(), Some(QueueFull::All));
         let gone = waiters.len();
         drop(first);
         for waiter in waiters {
@@ -91,10 +95,10 @@ mod tests {
     #[tokio::test]
     async fn a_waiter_that_went_away_takes_no_turn() {
         let gate = FairGate::new(1, 2, 2);
-        let first = gate.enter(IP).await;
+        let first = gate.enter(asker()).await;
         let waiter = tokio::spawn({
             let gate = gate.clone();
-            async move { gate.enter(IP).await.map(drop) }
+            async move { gate.enter(asker()).await.map(drop) }
         });
         tokio::task::yield_now().await;
         waiter.abort();

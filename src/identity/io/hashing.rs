@@ -1,6 +1,5 @@
 //! The pool that checks passwords: bounded in number, memory and time, fair between addresses, off the I/O threads (IDN-12).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::fair_queue::{FairQueue, Origin, QueueFull};
+use super::fair_queue::{Asker, FairQueue, QueueFull};
 use crate::identity::HashingConfig;
 use crate::identity::password_hash::StoredHash;
 use crate::secret::Secret;
@@ -107,7 +106,7 @@ impl Hashing {
         &self,
         hash: StoredHash,
         password: Arc<Secret>,
-        ip: IpAddr,
+        asker: Asker,
     ) -> Result<bool, HashingError> {
         let deadline = Instant::now() + self.timeout;
         let (verdict, answer) = oneshot::channel();
@@ -117,7 +116,7 @@ impl Hashing {
             deadline,
             verdict,
         };
-        self.shared.push(ip, job)?;
+        self.shared.push(asker, job)?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(verdict)) => Ok(verdict),
             Ok(Err(_)) if Instant::now() >= deadline => Err(self.shared.count_late()),
@@ -147,8 +146,8 @@ impl Drop for Hashing {
 }
 
 impl Shared {
-    fn push(&self, ip: IpAddr, job: Job) -> Result<(), HashingError> {
-        let pushed = self.state.lock().queue.push(Origin::from(ip), job);
+    fn push(&self, asker: Asker, job: Job) -> Result<(), HashingError> {
+        let pushed = self.state.lock().queue.push(asker, job);
         match pushed {
             Ok(()) => {
                 self.changed.notify_one();

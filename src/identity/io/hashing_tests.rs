@@ -13,13 +13,26 @@ fn secret(text: &str) -> Arc<Secret> {
     Arc::new(Secret::new(text.into()))
 }
 
-const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const IP: &str = "192.0.2.1";
+
+fn asker(ip: &str) -> Asker {
+    Asker {
+        origin: ip.parse::<std::net::IpAddr>().unwrap().into(),
+        repute: crate::identity::Repute::Stranger,
+    }
+}
 
 #[tokio::test]
 async fn a_verdict_comes_back() {
     let pool = Hashing::start(&HashingConfig::default()).unwrap();
-    assert_eq!(pool.verify(stored(), secret("secret"), IP).await, Ok(true));
-    assert_eq!(pool.verify(stored(), secret("Secret"), IP).await, Ok(false));
+    assert_eq!(
+        pool.verify(stored(), secret("secret"), asker(IP)).await,
+        Ok(true)
+    );
+    assert_eq!(
+        pool.verify(stored(), secret("Secret"), asker(IP)).await,
+        Ok(false)
+    );
     let counters = pool.counters();
     assert_eq!((counters.checked, counters.waiting), (2, 0));
 }
@@ -32,7 +45,7 @@ async fn idn_12_a_check_that_waits_past_its_deadline_is_refused_and_counted() {
     };
     let pool = Hashing::start(&config).unwrap();
     assert_eq!(
-        pool.verify(stored(), secret("secret"), IP).await,
+        pool.verify(stored(), secret("secret"), asker(IP)).await,
         Err(HashingError::Late)
     );
     assert_eq!(pool.counters().refused_late, 1);
@@ -51,10 +64,10 @@ async fn idn_12_a_full_queue_refuses_and_another_address_gets_its_turn() {
     let hash = stored();
     for _ in 0..50 {
         let (pool, hash) = (pool.clone(), hash.clone());
-        flood.spawn(async move { pool.verify(hash, secret("wrong"), IP).await });
+        flood.spawn(async move { pool.verify(hash, secret("wrong"), asker(IP)).await });
     }
     let good = pool
-        .verify(stored(), secret("secret"), "192.0.2.1".parse().unwrap())
+        .verify(stored(), secret("secret"), asker("192.0.2.2"))
         .await;
     assert_eq!(good, Ok(true));
     let answers = flood.join_all().await;
@@ -77,7 +90,7 @@ async fn idn_12_checks_that_run_together_stay_within_the_memory() {
     let mut checks = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let pool = pool.clone();
-        checks.spawn(async move { pool.verify(stored(), secret("secret"), IP).await });
+        checks.spawn(async move { pool.verify(stored(), secret("secret"), asker(IP)).await });
     }
     while let Some(verdict) = checks.join_next().await {
         assert_eq!(verdict.unwrap(), Ok(true));

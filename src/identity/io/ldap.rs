@@ -37,7 +37,7 @@ impl Ldap {
         let Entry { username, groups } = self
             .directory
             .clone()
-            .login(username, password, credentials.ip)
+            .login(username, password, credentials.into())
             .await
             .map_err(|error| rejection(error, username))?;
         Ok(Proof {

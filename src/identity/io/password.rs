@@ -59,7 +59,7 @@ impl Password {
         let hash = user.map_or(users.stand_in(), |user| &user.hash).clone();
         let verified = self
             .hashing
-            .verify(hash, password.clone(), credentials.ip)
+            .verify(hash, password.clone(), credentials.into())
             .await
             .map_err(rejection)?;
         match user {

@@ -5,7 +5,6 @@ mod connection;
 mod settings;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use self::cache::Cache;
 use self::connection::{Found, Pool};
 use self::settings::Settings;
 use super::fair_gate::FairGate;
-use super::fair_queue::QueueFull;
+use super::fair_queue::{Asker, QueueFull};
 use crate::identity::check_username;
 use crate::identity::ldap::{LdapConfig, LdapMode, check_bind_name, check_name, check_password};
 use crate::problem::Problem;
@@ -69,7 +68,7 @@ impl Directory {
         self: Arc<Self>,
         username: &str,
         password: &Arc<Secret>,
-        ip: IpAddr,
+        asker: Asker,
     ) -> Result<Entry, LookupError> {
         // Before a connection is opened (IDN-5).
         let refused = |reason: &str| LookupError::Refused(reason.to_owned());
@@ -80,7 +79,7 @@ impl Directory {
             return Ok(entry);
         }
         let (directory, username, password) = (self.clone(), username.to_owned(), password.clone());
-        let asking = async move { directory.ask(&username, &password, ip).await };
+        let asking = async move { directory.ask(&username, &password, asker).await };
         let entry = self.in_time(asking).await?;
         self.cache.store(key, &entry, Instant::now());
         Ok(entry)
@@ -133,9 +132,9 @@ impl Directory {
         &self,
         username: &str,
         password: &Secret,
-        ip: IpAddr,
+        asker: Asker,
     ) -> Result<Entry, LookupError> {
-        let _turn = self.gate.enter(ip).await.map_err(|full| match full {
+        let _turn = self.gate.enter(asker).await.map_err(|full| match full {
             QueueFull::All => LookupError::Full,
             QueueFull::Origin => LookupError::AddressFull,
         })?;

@@ -4,7 +4,12 @@
 use super::slapd::Slapd;
 use super::*;
 
-const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+fn asker() -> Asker {
+    Asker {
+        origin: std::net::IpAddr::from([192, 0, 2, 1]).into(),
+        repute: crate::identity::Repute::Stranger,
+    }
+}
 
 fn directory(slapd: &Slapd, section: &str) -> Arc<Directory> {
     let section = section
@@ -33,7 +38,7 @@ async fn login(
 ) -> Result<Entry, LookupError> {
     directory
         .clone()
-        .login(name, &Arc::new(Secret::new(password.to_vec())), IP)
+        .login(name, &Arc::new(Secret::new(password.to_vec())), asker())
         .await
 }
 
