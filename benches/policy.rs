@@ -135,16 +135,16 @@ fn subject(number: usize) -> Subject {
     let name = format!("user-{number}");
     Subject {
         identity: Identity {
-            namespace: "certificate".into(),
-            username: name.as_str().into(),
-            method: Method::CERTIFICATE,
             groups: vec!["sensors".into()],
             certificate: Some(Arc::new(CertificateNames {
                 common_name: vec![name.clone()],
                 ..CertificateNames::default()
             })),
-            claims: Default::default(),
-            valid_until: None,
+            ..Identity::new(
+                Method::CERTIFICATE,
+                "certificate".into(),
+                name.as_str().into(),
+            )
         },
         client_id: name.into(),
         ip: IpAddr::from([192, 0, 2, 7]),

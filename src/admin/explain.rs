@@ -163,9 +163,6 @@ impl Question {
             .map(|(name, values)| (name.clone(), values.all()));
         Ok(Subject {
             identity: Identity {
-                namespace: self.namespace.as_deref().unwrap_or(method.0).into(),
-                username: username.unwrap_or_default().into(),
-                method,
                 groups: self
                     .group
                     .iter()
@@ -173,7 +170,11 @@ impl Question {
                     .collect(),
                 certificate,
                 claims: claims.collect(),
-                valid_until: None,
+                ..Identity::new(
+                    method,
+                    self.namespace.as_deref().unwrap_or(method.0).into(),
+                    username.unwrap_or_default().into(),
+                )
             },
             client_id: self.client_id.as_deref().unwrap_or_default().into(),
             ip: self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),

@@ -193,11 +193,10 @@ impl Visit {
         }
     }
 
-    /// The value of our cookie.
+    /// The value of our cookie; twice is as good as forged, in one field or in several.
     pub(super) fn cookie(&self) -> Option<&[u8]> {
         let fields = self.headers.get_all(hyper::header::COOKIE).into_iter();
-        let mut values = fields.filter_map(|field| cookie::value(field.as_bytes()));
-        values.next()
+        cookie::value_in(fields.map(|field| field.as_bytes()))
     }
 
     /// Counts a failed login and writes it down, with the ban it may have led to.

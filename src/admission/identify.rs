@@ -1,8 +1,8 @@
 //! Who is there: the listener's authenticators are asked, nothing else.
 
 use super::greet::Greeted;
-use super::refusal::Refused;
-use crate::identity::{Credentials, Identity, Method, Repute, Subject};
+use super::refusal::{Cause, Refused};
+use crate::identity::{Credentials, Identity, Method, Rejection, Repute, Subject};
 use crate::limits::{Attempt, Lockout};
 use crate::mqtt::Text;
 use crate::secret::Secret;
@@ -20,13 +20,15 @@ impl Greeted {
     pub async fn identify(mut self) -> Result<Identified, Box<Refused>> {
         let mut credentials = self.credentials();
         let challenge = match self.demand(&mut credentials) {
-            Ok(challenge) => challenge,
+            Ok(challenge) => Ok(challenge),
+            // What is no first message of the method is as good as a wrong password, and counted like one.
+            Err(Cause::Rejected(rejection)) => Err(rejection),
             Err(cause) => return Err(self.refuse(cause)),
         };
         let (ip, door) = (self.ip, Arc::clone(&self.door));
         let username: Option<Arc<str>> = match &challenge {
-            Some(challenge) => Some(Arc::from(challenge.username())),
-            None => credentials.username.as_deref().map(Arc::from),
+            Ok(Some(challenge)) => Some(Arc::from(challenge.username())),
+            Ok(None) | Err(_) => credentials.username.as_deref().map(Arc::from),
         };
         let method = guessed(&credentials);
         let attempt = Attempt {
@@ -38,6 +40,10 @@ impl Greeted {
         credentials.repute = match door.limits.attempt(&attempt, Instant::now()) {
             Ok(repute) => repute,
             Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        let challenge = match challenge {
+            Ok(challenge) => challenge,
+            Err(rejection) => return Err(self.rejected(rejection, &attempt)),
         };
         if let Some(challenge) = challenge {
             match self.converse(challenge).await {
@@ -56,21 +62,22 @@ impl Greeted {
                 );
                 Ok(self.identified(identity))
             }
-            Err(rejection) => {
-                let lockout = rejection
-                    .is_failure_of_client()
-                    .then(|| {
-                        door.limits
-                            .failed(&attempt, Instant::now(), SystemTime::now())
-                    })
-                    .flatten();
-                let mut refused = self.refuse(rejection);
-                refused.event.username = username.clone();
-                refused.event.method = Some(method.0);
-                refused.lockout = lockout;
-                Err(refused)
-            }
+            Err(rejection) => Err(self.rejected(rejection, &attempt)),
         }
+    }
+
+    /// Counted as a failed login where the client is to blame.
+    fn rejected(self, rejection: Rejection, attempt: &Attempt<'_>) -> Box<Refused> {
+        let limits = &self.door.limits;
+        let lockout = rejection
+            .is_failure_of_client()
+            .then(|| limits.failed(attempt, Instant::now(), SystemTime::now()))
+            .flatten();
+        let mut refused = self.refuse(rejection);
+        refused.event.username = attempt.username.map(Arc::from);
+        refused.event.method = Some(attempt.method.0);
+        refused.lockout = lockout;
+        refused
     }
 
     fn credentials(&mut self) -> Credentials {

@@ -1,34 +1,53 @@
 //! Those whom the directory has named are looked for again: who was removed goes, and groups are those of now (IDN-11).
 
+use super::directory_round::Rounds;
 use super::node::Node;
+use crate::identity::Rejection;
 use crate::identity::io::{BackEnds, Standing};
-use crate::identity::{Identity, Method, Rejection, Subject};
 use crate::mqtt::ReasonCode;
 use crate::router::{End, SessionHandle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often a configuration without a directory is looked at for one.
 const IDLE: Duration = Duration::from_secs(5);
 
+type Sessions = BTreeMap<Arc<str>, Vec<Arc<SessionHandle>>>;
+
 /// Asks one name after the other, so that a large crowd costs the directory no more than one login at a time.
 pub(super) async fn watch(node: Arc<Node>) {
+    let mut rounds = Rounds::default();
     loop {
         let back_ends = node.back_ends.load_full();
         let every = back_ends.look_again_every();
         tokio::time::sleep(every.unwrap_or(IDLE)).await;
-        if every.is_none() {
-            continue;
+        if every.is_some() {
+            look(&node, &back_ends, &mut rounds).await;
         }
-        for (username, handles) in named_by_directory(&node, &back_ends) {
-            match back_ends.look_again(&username).await {
-                Standing::Good(groups) => regroup(&node, &back_ends, &handles, &groups),
-                Standing::Gone(rejection) => put_out(&back_ends, &handles, &rejection),
-                Standing::Unknown(reason) => {
-                    tracing::warn!(%reason, "the directory cannot say who is still there");
-                    // The others would wait for the same answer.
-                    break;
+    }
+}
+
+async fn look(node: &Node, back_ends: &Arc<BackEnds>, rounds: &mut Rounds) {
+    let sessions = named_by_directory(node, back_ends);
+    // A browser may have a login and no connection.
+    let logins = back_ends.logins_in_directory(SystemTime::now());
+    let names: BTreeSet<_> = sessions.keys().cloned().chain(logins).collect();
+    for username in rounds.begin(names) {
+        let handles = sessions.get(&username).map_or(&[][..], Vec::as_slice);
+        match back_ends.look_again(&username).await {
+            Standing::Good(groups) => {
+                rounds.answered();
+                regroup(node, back_ends, &username, handles, &groups);
+            }
+            Standing::Gone(rejection) => {
+                rounds.answered();
+                put_out(back_ends, &username, handles, &rejection).await;
+            }
+            Standing::Unknown(reason) => {
+                tracing::warn!(%username, %reason, "the directory cannot say who is still there");
+                if rounds.unanswered(&username) {
+                    return;
                 }
             }
         }
@@ -36,11 +55,8 @@ pub(super) async fn watch(node: Arc<Node>) {
 }
 
 /// Sessions by the name that the directory knows, parked ones too: what waits for them is judged by the groups of now.
-fn named_by_directory(
-    node: &Node,
-    back_ends: &BackEnds,
-) -> BTreeMap<Arc<str>, Vec<Arc<SessionHandle>>> {
-    let mut named: BTreeMap<Arc<str>, Vec<Arc<SessionHandle>>> = BTreeMap::new();
+fn named_by_directory(node: &Node, back_ends: &BackEnds) -> Sessions {
+    let mut named = Sessions::new();
     node.router.registry().for_each(|handle| {
         let rights = handle.rights();
         if let Some(name) = back_ends.name_in_directory(&rights.subject().identity) {
@@ -50,45 +66,39 @@ fn named_by_directory(
     named
 }
 
-fn regroup(node: &Node, back_ends: &BackEnds, handles: &[Arc<SessionHandle>], groups: &[Arc<str>]) {
+fn regroup(
+    node: &Node,
+    back_ends: &BackEnds,
+    username: &str,
+    handles: &[Arc<SessionHandle>],
+    groups: &[Arc<str>],
+) {
+    back_ends.regroup_logins(username, groups);
     for handle in handles {
-        let subject = Arc::clone(handle.rights().subject());
-        let identity = &subject.identity;
-        // Joined with a token its groups are those of both, which end with the token.
-        let is_joined = identity.method == Method::LDAP && !identity.claims.is_empty();
-        if is_joined || identity.groups == groups {
-            continue;
-        }
-        back_ends
-            .logins()
-            .regroup(&identity.namespace, &identity.username, groups);
-        let subject = Arc::new(Subject {
-            identity: Identity {
-                groups: groups.to_vec(),
-                ..identity.clone()
-            },
-            ..Subject::clone(&subject)
+        node.router.regroup(handle, |identity| {
+            back_ends.regrouped_by_directory(identity, groups)
         });
-        node.router.reidentify(handle, &subject);
     }
 }
 
-fn put_out(back_ends: &BackEnds, handles: &[Arc<SessionHandle>], rejection: &Rejection) {
+async fn put_out(
+    back_ends: &Arc<BackEnds>,
+    username: &Arc<str>,
+    handles: &[Arc<SessionHandle>],
+    rejection: &Rejection,
+) {
     for handle in handles {
-        let rights = handle.rights();
-        let identity = &rights.subject().identity;
-        let own = |login: &crate::identity::io::logins::Login| {
-            login.identity.namespace == identity.namespace
-                && login.identity.username == identity.username
-        };
-        if let Err(error) = back_ends.logins().end(own) {
-            tracing::error!(%error, "the end of a login could not be written down");
-        }
         if handle.outbox().is_online() {
             handle.end(End {
                 reason_code: ReasonCode::NotAuthorized,
                 reason: rejection.to_string(),
             });
         }
+    }
+    let (back_ends, username) = (Arc::clone(back_ends), Arc::clone(username));
+    // It waits for the disk.
+    let ended = tokio::task::spawn_blocking(move || back_ends.end_logins(&username)).await;
+    if let Ok(Err(error)) = ended {
+        tracing::error!(%error, "the end of a login could not be written down");
     }
 }

@@ -5,6 +5,7 @@ mod arrival;
 mod bans;
 mod connection;
 mod desk;
+mod directory_round;
 mod directory_watch;
 mod doors;
 mod gatekeeper;

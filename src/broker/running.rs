@@ -138,6 +138,12 @@ impl Running {
         node.limits.reconfigure(config.limits.clone());
         self.0.listening.open(&config, bound, rules, node);
         self.0.addresses.store(Arc::new(addresses));
+        let registry = node.router.registry();
+        let back_ends = node.back_ends.load_full();
+        registry.for_each(|handle| {
+            node.router
+                .regroup(handle, |identity| back_ends.regrouped(identity));
+        });
         node.router.replace(policies, config.mqtt.clone());
         *self.0.config.lock() = Arc::new(config);
         Ok(())

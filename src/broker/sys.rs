@@ -57,15 +57,11 @@ pub async fn publish_forever(node: Arc<Node>, interval: Duration) {
 }
 
 fn broker_subject() -> Subject {
-    let identity = Identity {
-        namespace: Arc::from(Method::SYSTEM.0),
-        username: Arc::from("wardgate"),
-        method: Method::SYSTEM,
-        groups: Vec::new(),
-        certificate: None,
-        claims: BTreeMap::new(),
-        valid_until: None,
-    };
+    let identity = Identity::new(
+        Method::SYSTEM,
+        Arc::from(Method::SYSTEM.0),
+        Arc::from("wardgate"),
+    );
     Subject {
         identity,
         client_id: Arc::from("$SYS"),

@@ -1,7 +1,6 @@
 //! Files whose change must bite within a second: revocation lists, client CAs, users.
 
 use super::running::Running;
-use crate::identity::io::BackEnds;
 use crate::identity::io::logins::Logins;
 use crate::mqtt::ReasonCode;
 use crate::net::{ServerTls, TlsConfig};
@@ -46,7 +45,7 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
     let back_ends = running.node().back_ends.load_full();
     if back_ends.have_changed() {
         match back_ends.reload() {
-            Ok(()) => changed = true,
+            Ok(concerns_somebody) => changed |= concerns_somebody,
             Err(problems) => problems
                 .iter()
                 .for_each(|problem| tracing::warn!(%problem, "the users file was not taken over")),
@@ -54,11 +53,11 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
     }
     end_with_their_logins(running, back_ends.logins());
     if changed {
-        running
-            .node()
-            .router
-            .registry()
-            .for_each(|handle| handle.outbox().rejudge());
+        let router = &running.node().router;
+        router.registry().for_each(|handle| {
+            router.regroup(handle, |identity| back_ends.regrouped(identity));
+            handle.outbox().rejudge();
+        });
     }
     now
 }
@@ -67,22 +66,22 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
 fn end_with_their_logins(running: &Running, logins: &Logins) {
     let now = SystemTime::now();
     let ended: BTreeSet<_> = logins.take_ended(now).into_iter().collect();
+    // The connections first: a disk may take its time.
+    if !ended.is_empty() {
+        running.node().router.registry().for_each(|handle| {
+            let rights = handle.rights();
+            let came_by = rights.subject().identity.login.as_ref();
+            if came_by.is_some_and(|name| ended.contains(name)) {
+                handle.end(End {
+                    reason_code: ReasonCode::NotAuthorized,
+                    reason: "the login has ended".into(),
+                });
+            }
+        });
+    }
     if let Err(error) = logins.write(now) {
         tracing::error!(%error, "the logins could not be written down");
     }
-    if ended.is_empty() {
-        return;
-    }
-    running.node().router.registry().for_each(|handle| {
-        let rights = handle.rights();
-        let came_by = BackEnds::came_by(&rights.subject().identity);
-        if came_by.is_some_and(|name| ended.contains(name)) {
-            handle.end(End {
-                reason_code: ReasonCode::NotAuthorized,
-                reason: "the login has ended".into(),
-            });
-        }
-    });
 }
 
 /// Builds the listener's TLS anew: a new generation, whose tickets resume nothing of the old one (TRN-5).

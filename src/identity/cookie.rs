@@ -25,9 +25,15 @@ impl Default for CookieConfig {
     }
 }
 
-/// The value of our cookie in a Cookie field, if it is there. Twice is as good as forged: no browser sends it so.
+/// The value of our cookie in a Cookie field, if it is there.
 pub fn value(field: &[u8]) -> Option<&[u8]> {
-    let mut values = field.split(|byte| *byte == b';').filter_map(|pair| {
+    value_in(std::iter::once(field))
+}
+
+/// The same in all Cookie fields of a request, for HTTP/2 may split them. Twice is as good as forged: no browser sends it so.
+pub fn value_in<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let pairs = fields.flat_map(|field| field.split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
         pair.trim_ascii()
             .strip_prefix(NAME.as_bytes())?
             .strip_prefix(b"=")
@@ -57,6 +63,14 @@ mod tests {
         ];
         for (field, expected) in rows {
             assert_eq!(value(field), expected, "{}", field.escape_ascii());
+        }
+        let fields: [(&[&[u8]], Option<&[u8]>); 3] = [
+            (&[b"a=b", b"__Host-wardgate=abc"], Some(b"abc")),
+            (&[b"__Host-wardgate=abc", b"__Host-wardgate=def"], Some(b"")),
+            (&[], None),
+        ];
+        for (fields, expected) in fields {
+            assert_eq!(value_in(fields.iter().copied()), expected, "{fields:?}");
         }
     }
 }

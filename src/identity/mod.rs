@@ -50,6 +50,83 @@ pub struct Identity {
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the proof ends (certificate `notAfter`, token `exp`), and the session with it (IDN-11).
     pub valid_until: Option<SystemTime>,
+    /// The login that a cookie stood for; only [`Method::COOKIE`] gives one, whatever the claims of a token are called.
+    pub login: Option<Arc<str>>,
+    /// What each method of an `all: […]` gave; empty where one method was asked. All of them must go on holding (IDN-11).
+    pub parts: Vec<Part>,
+}
+
+/// One of several proofs that make an identity together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub method: Method,
+    pub groups: Vec<Arc<str>>,
+}
+
+impl Identity {
+    /// A name and what proved it, with nothing else known of it.
+    pub fn new(method: Method, namespace: Arc<str>, username: Arc<str>) -> Self {
+        Self {
+            namespace,
+            username,
+            method,
+            groups: Vec::new(),
+            certificate: None,
+            claims: BTreeMap::new(),
+            valid_until: None,
+            login: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Every method that it rests on, with the groups that this one gave.
+    pub fn methods(&self) -> impl Iterator<Item = (Method, &[Arc<str>])> {
+        let alone = self.parts.is_empty();
+        let alone = alone.then_some((self.method, self.groups.as_slice()));
+        let parts = self.parts.iter();
+        alone
+            .into_iter()
+            .chain(parts.map(|part| (part.method, part.groups.as_slice())))
+    }
+
+    pub fn rests_on(&self, method: Method) -> bool {
+        self.methods().any(|(own, _)| own == method)
+    }
+
+    /// The same with the groups that `now` says each method gives; `None`: they are what they were.
+    pub fn regrouped<E>(
+        &self,
+        mut now: impl FnMut(Method, &[Arc<str>]) -> Result<Vec<Arc<str>>, E>,
+    ) -> Result<Option<Self>, E> {
+        let mut parts = Vec::new();
+        for (method, groups) in self.methods() {
+            let groups = now(method, groups)?;
+            parts.push(Part { method, groups });
+        }
+        let groups = union(parts.iter().map(|part| part.groups.as_slice()));
+        if self.parts.is_empty() {
+            parts.clear();
+        }
+        if groups == self.groups && parts == self.parts {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            groups,
+            parts,
+            ..self.clone()
+        }))
+    }
+}
+
+/// Each group once, in the order in which they were given.
+fn union<'a>(all: impl Iterator<Item = &'a [Arc<str>]>) -> Vec<Arc<str>> {
+    let mut groups: Vec<Arc<str>> = Vec::new();
+    for group in all.flatten() {
+        if !groups.contains(group) {
+            groups.push(Arc::clone(group));
+        }
+    }
+    groups
 }
 
 /// How a name was proved, as policies (`auth:`) and logs write it. Names are data: a new method is a new constant.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{CertificateNames, Identity, Method, Rejection};
+use super::{CertificateNames, Identity, Method, Part, Rejection, union};
 
 /// What one authenticator has proved. It becomes an [`Identity`] once it names somebody.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct Proof {
     pub certificate: Option<Arc<CertificateNames>>,
     pub claims: BTreeMap<String, Vec<String>>,
     pub valid_until: Option<SystemTime>,
+    pub login: Option<Arc<str>>,
 }
 
 impl Proof {
@@ -29,6 +30,7 @@ impl Proof {
             certificate: None,
             claims: BTreeMap::new(),
             valid_until: None,
+            login: None,
         }
     }
 
@@ -36,10 +38,9 @@ impl Proof {
     /// those of all together, and the end of the first proof to end is the end of the identity (IDN-11).
     pub fn join(proofs: Vec<Self>) -> Result<Identity, Rejection> {
         let mut named: Option<(Method, Arc<str>, Arc<str>)> = None;
-        let mut groups: Vec<Arc<str>> = Vec::new();
-        let mut certificate = None;
+        let mut parts = Vec::with_capacity(proofs.len());
+        let (mut certificate, mut valid_until, mut login) = (None, None, None);
         let mut claims: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut valid_until = None;
         for proof in proofs {
             if let Some(username) = proof.username {
                 match &named {
@@ -55,26 +56,26 @@ impl Proof {
                     None => named = Some((proof.method, proof.namespace, username)),
                 }
             }
-            for group in proof.groups {
-                if !groups.contains(&group) {
-                    groups.push(group);
-                }
-            }
             for (name, values) in proof.claims {
                 claims.entry(name).or_default().extend(values);
             }
             certificate = certificate.or(proof.certificate);
             valid_until = earlier(valid_until, proof.valid_until);
+            login = login.or(proof.login);
+            parts.push(Part {
+                method: proof.method,
+                groups: proof.groups,
+            });
         }
         let (method, namespace, username) = named.ok_or(Rejection::NamesNobody)?;
         Ok(Identity {
-            namespace,
-            username,
-            method,
-            groups,
+            groups: union(parts.iter().map(|part| part.groups.as_slice())),
+            parts: if parts.len() > 1 { parts } else { Vec::new() },
             certificate,
             claims,
             valid_until,
+            login,
+            ..Identity::new(method, namespace, username)
         })
     }
 }
@@ -88,6 +89,7 @@ fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemT
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use std::time::Duration;
@@ -143,5 +145,43 @@ mod tests {
             let identity = Proof::join(vec![one.clone(), other.clone()]);
             assert_eq!(identity.map(|identity| identity.valid_until), Ok(expected));
         }
+    }
+
+    #[test]
+    fn idn_11_each_method_of_all_keeps_its_own_groups() {
+        let groups = |names: &[&str]| -> Vec<Arc<str>> {
+            names.iter().map(|name| Arc::from(*name)).collect()
+        };
+        let with = |method, names: &[&str]| Proof {
+            groups: groups(names),
+            ..proof(method, Some("alice"))
+        };
+        let alone = Proof::join(vec![with(Method::LDAP, &["a"])]).unwrap();
+        assert!(alone.parts.is_empty() && alone.rests_on(Method::LDAP));
+        let both = vec![
+            with(Method::JWT, &["a", "b"]),
+            with(Method::LDAP, &["b", "c"]),
+        ];
+        let both = Proof::join(both).unwrap();
+        assert_eq!(both.groups, groups(&["a", "b", "c"]));
+        assert!(both.rests_on(Method::JWT) && both.rests_on(Method::LDAP));
+        assert!(!both.rests_on(Method::COOKIE));
+        let directory_now = |now: &[&str], identity: &Identity| {
+            let now = groups(now);
+            let regrouped = identity.regrouped(|method, own| {
+                let of_directory = method == Method::LDAP;
+                Ok::<_, ()>(if of_directory {
+                    now.clone()
+                } else {
+                    own.to_vec()
+                })
+            });
+            regrouped.unwrap().map(|identity| identity.groups)
+        };
+        assert_eq!(directory_now(&["b", "c"], &both), None);
+        // What the token gave stays, though the directory gave it too.
+        assert_eq!(directory_now(&["d"], &both), Some(groups(&["a", "b", "d"])));
+        assert_eq!(directory_now(&["d"], &alone), Some(groups(&["d"])));
+        assert_eq!(both.regrouped(|_, _| Err(())).map(drop), Err(()));
     }
 }

@@ -111,6 +111,16 @@ impl Users {
         self.users.iter()
     }
 
+    /// Whether everybody may do what he may do in `other`: the same names with the same groups and roles, and the same disabled. Passwords aside.
+    pub fn stand_as_in(&self, other: &Self) -> bool {
+        self.standing().eq(other.standing())
+    }
+
+    fn standing(&self) -> impl Iterator<Item = (&Arc<str>, &[Arc<str>], Option<Role>, bool)> {
+        let users = self.users.iter();
+        users.map(|(name, user)| (name, user.groups.as_slice(), user.role, user.disabled))
+    }
+
     /// What to check for a name that nobody has, so that it costs what most users cost. Its verdict is never looked at (IDN-12).
     pub fn stand_in(&self) -> &StoredHash {
         &self.stand_in

@@ -295,12 +295,6 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
     };
     Ok(Subject {
         identity: Identity {
-            namespace: given
-                .namespace
-                .unwrap_or_else(|| method.0.to_owned())
-                .into(),
-            username: given.username.unwrap_or_default().into(),
-            method,
             groups: given
                 .group
                 .into_iter()
@@ -313,7 +307,14 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
                 .into_iter()
                 .map(|(name, values)| (name, values.into_values()))
                 .collect(),
-            valid_until: None,
+            ..Identity::new(
+                method,
+                given
+                    .namespace
+                    .unwrap_or_else(|| method.0.to_owned())
+                    .into(),
+                given.username.unwrap_or_default().into(),
+            )
         },
         client_id: given.client_id.unwrap_or_default().into(),
         ip,

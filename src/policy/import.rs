@@ -352,15 +352,7 @@ fn subject(user: Option<&str>, client_id: &str, method: Method) -> Subject {
         Method::ANONYMOUS
     };
     Subject {
-        identity: Identity {
-            namespace: method.0.into(),
-            username: user.unwrap_or_default().into(),
-            method,
-            groups: Vec::new(),
-            certificate: None,
-            claims: BTreeMap::new(),
-            valid_until: None,
-        },
+        identity: Identity::new(method, method.0.into(), user.unwrap_or_default().into()),
         client_id: client_id.into(),
         ip: [127, 0, 0, 1].into(),
         listener: "".into(),

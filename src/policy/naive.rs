@@ -363,9 +363,6 @@ fn probes(pattern: &Pattern, subject: &Subject) -> Vec<String> {
 fn subjects() -> [Subject; 3] {
     let subject = |name: &str, groups: &[&str], certificate: bool| Subject {
         identity: Identity {
-            namespace: "password".into(),
-            username: name.into(),
-            method: Method::PASSWORD,
             groups: groups.iter().map(|group| (*group).into()).collect(),
             certificate: certificate.then(|| {
                 Arc::new(CertificateNames {
@@ -378,7 +375,7 @@ fn subjects() -> [Subject; 3] {
                 .iter()
                 .map(|group| ((*group).to_owned(), vec![name.to_owned()]))
                 .collect(),
-            valid_until: None,
+            ..Identity::new(Method::PASSWORD, "password".into(), name.into())
         },
         client_id: name.into(),
         ip: [192, 0, 2, 7].into(),

@@ -6,7 +6,6 @@ use super::rule::Action;
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::QoS;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -97,13 +96,13 @@ impl Line {
         });
         Ok(Subject {
             identity: Identity {
-                namespace: self.namespace.unwrap_or_else(|| method.0.to_owned()).into(),
-                username: self.username.into(),
-                method,
                 groups: self.groups,
                 certificate,
-                claims: BTreeMap::new(),
-                valid_until: None,
+                ..Identity::new(
+                    method,
+                    self.namespace.unwrap_or_else(|| method.0.to_owned()).into(),
+                    self.username.into(),
+                )
             },
             client_id: self.client_id.into(),
             ip: self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),

@@ -118,6 +118,11 @@ impl SessionHandle {
         self.rights.store(rights);
     }
 
+    /// Rights made from those of now, whoever else changes them at the same moment.
+    pub(super) fn update_rights(&self, update: impl FnMut(&Arc<Compiled>) -> Arc<Compiled>) {
+        self.rights.rcu(update);
+    }
+
     /// Outlives its connection: what it must get is stored before it is acknowledged.
     pub fn is_durable(&self) -> bool {
         self.durable.load(Ordering::Relaxed)

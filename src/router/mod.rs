@@ -37,7 +37,7 @@ use self::registry::Registry;
 use self::retained::Retained;
 use self::route::Generations;
 use self::timers::Timers;
-use crate::identity::Subject;
+use crate::identity::{Identity, Subject};
 use crate::limits::Limits;
 use crate::policy::{Compiled, Policies};
 use crate::session::{MqttConfig, QueueConfig, WhenFull};
@@ -144,6 +144,25 @@ impl Router {
     /// The same client under a new proof: its rights, its subscriptions and what waits for it are judged again.
     pub fn reidentify(&self, handle: &Arc<SessionHandle>, subject: &Arc<Subject>) {
         handle.set_rights(self.rights(subject));
+        self.rejudge(handle);
+    }
+
+    /// The same proof with other groups, where `now` gives others.
+    pub fn regroup(
+        &self,
+        handle: &Arc<SessionHandle>,
+        now: impl Fn(&Identity) -> Option<Identity>,
+    ) {
+        if now(&handle.rights().subject().identity).is_none() {
+            return;
+        }
+        handle.update_rights(|rights| match now(&rights.subject().identity) {
+            None => Arc::clone(rights),
+            Some(identity) => self.rights(&Arc::new(Subject {
+                identity,
+                ..Subject::clone(rights.subject())
+            })),
+        });
         self.rejudge(handle);
     }
 

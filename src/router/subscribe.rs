@@ -145,8 +145,8 @@ impl Router {
 
     /// Judges a session again under the policies in force: its subscriptions, its queue, its replays, and then its connection's own memory (POL-6).
     pub(super) fn rejudge(&self, handle: &Arc<SessionHandle>) {
-        let rights = self.rights(handle.rights().subject());
-        handle.set_rights(Arc::clone(&rights));
+        handle.update_rights(|rights| self.rights(rights.subject()));
+        let rights = Arc::clone(&handle.rights());
         {
             let mut state = handle.state.lock();
             let subscriptions = std::mem::take(&mut state.subscriptions);

@@ -20,7 +20,7 @@ use crate::mqtt::{
 use crate::session::{Content, Delivery, Position, Reach, SessionId};
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::task::Waker;
@@ -45,15 +45,7 @@ fn router_over(mqtt: MqttConfig, store: &Arc<Paper>) -> Router {
 }
 
 fn subject(namespace: &str, client_id: &str) -> Arc<Subject> {
-    let identity = Identity {
-        namespace: namespace.into(),
-        username: "alice".into(),
-        method: Method::PASSWORD,
-        groups: Vec::new(),
-        certificate: None,
-        claims: BTreeMap::new(),
-        valid_until: None,
-    };
+    let identity = Identity::new(Method::PASSWORD, namespace.into(), "alice".into());
     Arc::new(Subject {
         identity,
         client_id: client_id.into(),

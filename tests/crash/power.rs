@@ -383,13 +383,8 @@ fn delivery(
 fn subject(id: SessionId) -> Arc<Subject> {
     Arc::new(Subject {
         identity: Identity {
-            namespace: "password".into(),
-            username: "someone".into(),
-            method: Method::PASSWORD,
             groups: vec!["some".into()],
-            certificate: None,
-            claims: std::collections::BTreeMap::new(),
-            valid_until: None,
+            ..Identity::new(Method::PASSWORD, "password".into(), "someone".into())
         },
         client_id: format!("client-{}", id.0).into(),
         ip: std::net::Ipv4Addr::LOCALHOST.into(),

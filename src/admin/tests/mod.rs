@@ -211,15 +211,7 @@ fn summary(client_id: &str) -> ClientSummary {
 }
 
 fn identity(name: &str, method: Method) -> Identity {
-    Identity {
-        namespace: method.0.into(),
-        username: name.into(),
-        method,
-        groups: Vec::new(),
-        certificate: None,
-        claims: BTreeMap::new(),
-        valid_until: None,
-    }
+    Identity::new(method, method.0.into(), name.into())
 }
 
 fn subject(client_id: &str) -> Arc<Subject> {

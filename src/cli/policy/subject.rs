@@ -71,9 +71,6 @@ impl Somebody {
         };
         Ok(Subject {
             identity: Identity {
-                namespace: namespace.into(),
-                username: username.into(),
-                method,
                 groups: self
                     .group
                     .iter()
@@ -81,7 +78,7 @@ impl Somebody {
                     .collect(),
                 certificate: certificate.map(Arc::new),
                 claims,
-                valid_until: None,
+                ..Identity::new(method, namespace.into(), username.into())
             },
             client_id: self.client_id.clone().unwrap_or_default().into(),
             ip: self.ip,

@@ -1,16 +1,17 @@
 //! What stands behind the authenticators and is shared by all listeners: the password file, the pool that checks passwords, the keys that verify tokens, the directory.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
-use super::cookie::{login_of, standing};
 use super::directory::{Directory, LookupError};
 use super::hashing::{Hashing, HashingCounters};
 use super::key_source::KeySource;
-use super::logins::Logins;
+use super::logins::{Login, Logins};
+use super::standing::Sources;
 use super::users_file::UsersFile;
 use crate::identity::{AuthenticationConfig, Identity, Method, PasswordConfig, Rejection, Role};
 use crate::problem::Problem;
@@ -71,11 +72,12 @@ impl BackEnds {
         }))
     }
 
-    /// Reads the files again, all or nothing. Afterwards every live identity is to be asked with [`Self::recheck`].
-    pub fn reload(&self) -> Result<(), Vec<Problem>> {
+    /// Reads the files again, all or nothing. When it says so, every live identity is to be asked with [`Self::recheck`].
+    pub fn reload(&self) -> Result<bool, Vec<Problem>> {
         // Everything is read before anything is put in place.
         let mut problems = Vec::new();
         let mut noted = |found: Vec<Problem>| problems.extend(found);
+        let mut concerns_somebody = self.jwt.as_ref().is_some_and(|keys| keys.have_changed());
         let users = self.password.as_ref();
         let users = users.and_then(|password| password.users.read_again().map_err(&mut noted).ok());
         let keys = self
@@ -86,12 +88,14 @@ impl BackEnds {
             return Err(problems);
         }
         if let (Some(password), Some(users)) = (&self.password, users) {
+            // An old hash that became a new one changes nobody's standing.
+            concerns_somebody |= !users.stand_as_in(&password.users.load());
             password.users.replace(users);
         }
         if let (Some(jwt), Some(keys)) = (&self.jwt, keys) {
             jwt.replace(keys);
         }
-        Ok(())
+        Ok(concerns_somebody)
     }
 
     /// Cheap enough to ask every second.
@@ -104,15 +108,12 @@ impl BackEnds {
 
     /// Whether an identity that was proved earlier still stands: a user who was removed or disabled since does not (IDN-11). Cheap, without a password.
     pub fn recheck(&self, identity: &Identity) -> Result<(), Rejection> {
-        let users = self
-            .password
-            .as_ref()
-            .map(|password| password.users.as_ref());
-        if identity.method == Method::COOKIE {
-            let login = login_of(&self.logins, identity).ok_or(Rejection::NoLogin)?;
-            return standing(users, &login.identity).map(|_| ());
-        }
-        standing(users, identity).map(|_| ())
+        self.sources().standing(identity).map(|_| ())
+    }
+
+    /// The same identity with the groups that the password file gives by now; `None`: with those it has, or it does not stand.
+    pub fn regrouped(&self, identity: &Identity) -> Option<Identity> {
+        self.sources().standing(identity).ok().flatten()
     }
 
     /// How often those whom the directory has named are to be looked for again; `None`: there is no directory.
@@ -122,11 +123,49 @@ impl BackEnds {
 
     /// The name under which the directory knows an identity, however it came.
     pub fn name_in_directory(&self, identity: &Identity) -> Option<Arc<str>> {
-        if identity.method == Method::COOKIE {
-            let login = login_of(&self.logins, identity)?;
-            return self.name_in_directory(&login.identity);
+        if identity.rests_on(Method::LDAP) {
+            return Some(Arc::clone(&identity.username));
         }
-        (identity.method == Method::LDAP).then(|| Arc::clone(&identity.username))
+        let login = self.sources().login_of(identity)?;
+        is_named_by_directory(&login).then(|| Arc::clone(&login.identity.username))
+    }
+
+    /// Names of all whom the directory has let in by a login that lasts.
+    pub fn logins_in_directory(&self, now: SystemTime) -> impl Iterator<Item = Arc<str>> {
+        let logins = self.logins.list(now).into_iter();
+        logins
+            .filter(is_named_by_directory)
+            .map(|login| Arc::clone(&login.identity.username))
+    }
+
+    /// The same identity with the groups that the directory gives by now, where it rests on the directory; `None`: with those it has.
+    pub fn regrouped_by_directory(
+        &self,
+        identity: &Identity,
+        groups: &[Arc<str>],
+    ) -> Option<Identity> {
+        let login = self.sources().login_of(identity);
+        let by_login = login.as_ref().is_some_and(is_named_by_directory);
+        let regrouped = identity.regrouped(|method, own| {
+            let is_of_directory = method == Method::LDAP || (by_login && method == Method::COOKIE);
+            Ok::<_, Infallible>(if is_of_directory { groups } else { own }.to_vec())
+        });
+        let Ok(regrouped) = regrouped;
+        regrouped
+    }
+
+    /// New groups for the logins of somebody whom the directory has let in.
+    pub fn regroup_logins(&self, username: &str, groups: &[Arc<str>]) {
+        let concerns =
+            |login: &Login| is_named_by_directory(login) && *login.identity.username == *username;
+        self.logins.regroup(concerns, groups);
+    }
+
+    /// Ends the logins of somebody whom the directory no longer knows. Blocks.
+    pub fn end_logins(&self, username: &str) -> std::io::Result<usize> {
+        let concerns =
+            |login: &Login| is_named_by_directory(login) && *login.identity.username == *username;
+        self.logins.end(concerns)
     }
 
     /// Whether the directory still has somebody, and his groups now.
@@ -154,13 +193,14 @@ impl BackEnds {
         &self.logins
     }
 
-    /// The login that a live session came by, as its identity names it.
-    pub fn came_by(identity: &Identity) -> Option<&str> {
-        if identity.method != Method::COOKIE {
-            return None;
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            users: self
+                .password
+                .as_ref()
+                .map(|password| password.users.as_ref()),
+            logins: &self.logins,
         }
-        let name = identity.claims.get(super::cookie::LOGIN)?.first()?;
-        Some(name)
     }
 
     /// The role that the password file gives; only a name that this file itself has proved has one (IDN-4).
@@ -178,6 +218,10 @@ impl BackEnds {
                 password.hashing.counters()
             })
     }
+}
+
+fn is_named_by_directory(login: &Login) -> bool {
+    login.identity.rests_on(Method::LDAP)
 }
 
 fn open_password(section: &PasswordConfig, base: &Path) -> Result<PasswordBackEnd, Vec<Problem>> {

@@ -329,14 +329,14 @@ async fn idn_02_a_bad_file_changes_nothing_and_a_good_one_everything() {
     assert!(back_ends.reload().is_err());
     std::fs::remove_dir(&file).unwrap();
     std::fs::write(&file, users().replace("role: admin", "disabled: true")).unwrap();
-    assert_eq!(back_ends.reload(), Ok(()));
+    assert_eq!(back_ends.reload(), Ok(true));
     // IDN-11: the live session of a disabled user ends.
     assert_eq!(
         back_ends.recheck(&alice),
         Err(Rejection::DisabledUser("alice".into()))
     );
     std::fs::write(&file, "users: {}").unwrap();
-    assert_eq!(back_ends.reload(), Ok(()));
+    assert_eq!(back_ends.reload(), Ok(true));
     assert_eq!(
         back_ends.recheck(&alice),
         Err(Rejection::UnknownUser("alice".into()))
@@ -451,6 +451,90 @@ async fn an_old_hash_becomes_a_new_one_at_the_next_good_login() {
         text.contains("$argon2id$") && text.contains("staff") && !text.contains(&old),
         "{text}"
     );
+    // The server's own write is for the watch to see like any other (IDN-11).
+    assert!(back_ends.have_changed());
+    assert_eq!(back_ends.reload(), Ok(false));
     assert!(chain.identify(login("alice", "secret")).await.is_ok());
     assert!(chain.identify(login("alice", "wrong")).await.is_err());
+}
+
+#[tokio::test]
+async fn idn_11_every_method_of_all_is_asked_again() {
+    let folder = Folder::with_users(&users());
+    let file = folder.0.join("users.yaml");
+    let back_ends = back_ends(&folder, PASSWORD);
+    let chain = chain(
+        "[{all: [certificate, password]}, {all: [certificate, cookie]}]",
+        &back_ends,
+    )
+    .unwrap();
+    let both = Credentials {
+        certificate: Some(certificate("alice")),
+        ..login("alice", "secret")
+    };
+    let joined = chain.identify(both).await.unwrap();
+    let of_file = Identity {
+        groups: vec![Arc::from("staff")],
+        ..Identity::new(Method::PASSWORD, "password".into(), "alice".into())
+    };
+    let now = SystemTime::now();
+    let begun = back_ends.logins().begin(of_file, joined_ip(), now).unwrap();
+    let by_cookie = Credentials {
+        certificate: Some(certificate("alice")),
+        cookie: Some(Arc::new(Secret::new(begun.cookie.into_bytes()))),
+        ..nothing()
+    };
+    let by_cookie = chain.identify(by_cookie).await.unwrap();
+    assert_eq!(by_cookie.method, Method::CERTIFICATE);
+    assert!(by_cookie.login.is_some());
+    for identity in [&joined, &by_cookie] {
+        assert_eq!(back_ends.recheck(identity), Ok(()));
+        assert!(back_ends.regrouped(identity).is_none());
+    }
+    // A claim of this name in a token is no login.
+    let claims = [("login".to_owned(), vec!["x".to_owned()])].into();
+    let token = Identity {
+        claims,
+        ..Identity::new(Method::JWT, "jwt".into(), "alice".into())
+    };
+    assert_eq!(back_ends.recheck(&token), Ok(()));
+    std::fs::write(&file, users().replace("[staff]", "[guests]")).unwrap();
+    assert_eq!(back_ends.reload(), Ok(true));
+    for identity in [&joined, &by_cookie] {
+        let now = back_ends.regrouped(identity).unwrap();
+        assert_eq!(now.groups, [Arc::from("guests")]);
+    }
+    std::fs::write(&file, users().replace("role: admin", "disabled: true")).unwrap();
+    assert_eq!(back_ends.reload(), Ok(true));
+    for identity in [&joined, &by_cookie] {
+        assert_eq!(
+            back_ends.recheck(identity),
+            Err(Rejection::DisabledUser("alice".into()))
+        );
+    }
+    std::fs::write(&file, users()).unwrap();
+    assert_eq!(back_ends.reload(), Ok(true));
+    back_ends.logins().end(|_| true).unwrap();
+    assert_eq!(back_ends.recheck(&joined), Ok(()));
+    assert_eq!(back_ends.recheck(&by_cookie), Err(Rejection::NoLogin));
+}
+
+fn joined_ip() -> std::net::IpAddr {
+    std::net::Ipv4Addr::LOCALHOST.into()
+}
+
+#[test]
+fn idn_11_a_new_hash_hides_no_other_change_of_the_file() {
+    let folder = Folder::with_users(&users());
+    let file = folder.0.join("users.yaml");
+    let back_ends = back_ends(&folder, PASSWORD);
+    let other = hash(b"secret", &[8; 16]).unwrap();
+    let old = hash(b"secret", &[7; 16]).unwrap();
+    let rehashed = users().replacen(&old, &other, 1);
+    std::fs::write(&file, &rehashed).unwrap();
+    assert!(back_ends.have_changed());
+    assert_eq!(back_ends.reload(), Ok(false), "nobody stands otherwise");
+    std::fs::write(&file, rehashed.replace("role: admin", "disabled: true")).unwrap();
+    assert!(back_ends.have_changed());
+    assert_eq!(back_ends.reload(), Ok(true));
 }

@@ -1,15 +1,15 @@
 //! Browsers named by the cookie of their login, from a page of an allowed origin.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use super::logins::{Login, Logins};
+use super::logins::Logins;
+use super::standing::Sources;
 use super::users_file::UsersFile;
 use super::{Authenticator, Verdict};
-use crate::identity::{Credentials, Identity, Method, Proof, Rejection};
+use crate::identity::{Credentials, Method, Proof, Rejection};
 
-/// The claim that names the login: policies may ask for it, and a live session is found by it.
-pub(super) const LOGIN: &str = "login";
+/// The claim that names the login, for policies to ask for. A live session is found by [`Proof::login`], for a token may have a claim of this name too.
+const LOGIN: &str = "login";
 
 pub(super) struct Cookie {
     pub(super) logins: Arc<Logins>,
@@ -34,7 +34,11 @@ impl Cookie {
             .logins
             .find(cookie.expose(), credentials.now)
             .ok_or(Rejection::NoLogin)?;
-        let groups = standing(self.users.as_deref(), &login.identity)?;
+        let sources = Sources {
+            users: self.users.as_deref(),
+            logins: &self.logins,
+        };
+        let groups = sources.groups_of_login(&login)?;
         // The name space is the one that the name was proved in. Contract section 4
         let identity = &login.identity;
         let (namespace, username) = (
@@ -45,29 +49,8 @@ impl Cookie {
             groups,
             claims: [(LOGIN.to_owned(), vec![login.name.to_string()])].into(),
             valid_until: Some(login.ends_at()),
+            login: Some(login.name),
             ..Proof::new(Method::COOKIE, namespace, Some(username))
         })
-    }
-}
-
-/// The login that a cookie's identity came by, if it lasts.
-pub(super) fn login_of(logins: &Logins, identity: &Identity) -> Option<Login> {
-    let name = identity.claims.get(LOGIN)?.first()?;
-    logins.named(name, SystemTime::now())
-}
-
-/// The groups of a name that was proved earlier, if it still stands (IDN-11).
-pub(super) fn standing(
-    users: Option<&UsersFile>,
-    identity: &Identity,
-) -> Result<Vec<Arc<str>>, Rejection> {
-    if identity.method != Method::PASSWORD && identity.method != Method::SCRAM {
-        return Ok(identity.groups.clone());
-    }
-    let username = identity.username.to_string();
-    match users.and_then(|users| users.user(&username)) {
-        None => Err(Rejection::UnknownUser(username)),
-        Some(user) if user.disabled => Err(Rejection::DisabledUser(username)),
-        Some(user) => Ok(user.groups),
     }
 }

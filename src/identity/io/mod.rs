@@ -19,6 +19,7 @@ pub mod logins;
 mod password;
 mod rehash;
 mod scram;
+mod standing;
 pub mod stored_password;
 mod users_file;
 mod watched;

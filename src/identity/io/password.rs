@@ -91,15 +91,9 @@ impl Password {
             (self.users.clone(), username.to_owned(), password.clone());
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            match rehash(users.path(), &username, &password) {
-                Ok(true) => match users.read_again() {
-                    Ok(read) => users.replace(read),
-                    Err(problems) => {
-                        tracing::warn!(problem = %problems.first().map_or_else(String::new, ToString::to_string), "the password file is not read again")
-                    }
-                },
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "an old password hash could not be replaced"),
+            // The watch sees the new file and everything else that has changed in it: whoever reads it here would hide a revocation from it (IDN-11).
+            if let Err(error) = rehash(users.path(), &username, &password) {
+                tracing::warn!(%error, "an old password hash could not be replaced");
             }
         });
     }

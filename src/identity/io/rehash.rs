@@ -20,9 +20,8 @@ pub fn lock(file: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
-/// Blocks for a hash and a write. `false`: there is nothing to do any more. The password has just been verified against what the file said; should the file say
-/// something else by now, it stays.
-pub(super) fn rehash(file: &Path, username: &str, password: &Secret) -> io::Result<bool> {
+/// Blocks for a hash and a write. The password has just been verified against what the file said; should the file say something else by now, it stays.
+pub(super) fn rehash(file: &Path, username: &str, password: &Secret) -> io::Result<()> {
     let _lock = lock(file)?;
     let text = std::fs::read_to_string(file)?;
     let problem = |problems: Vec<crate::problem::Problem>| {
@@ -34,15 +33,14 @@ pub(super) fn rehash(file: &Path, username: &str, password: &Secret) -> io::Resu
     };
     let mut document = UsersDocument::parse(file, &text).map_err(problem)?;
     let Some(entry) = document.users.get_mut(username) else {
-        return Ok(false);
+        return Ok(());
     };
     let stored = StoredHash::parse(&entry.hash).map_err(io::Error::other)?;
     if !stored.is_outdated() || !stored.verify(password.expose()) {
-        return Ok(false);
+        return Ok(());
     }
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no randomness"))?;
     entry.hash = hash(password.expose(), &salt).map_err(io::Error::other)?;
-    files::rewrite(file, document.to_text(file).map_err(problem)?.as_bytes())?;
-    Ok(true)
+    files::rewrite(file, document.to_text(file).map_err(problem)?.as_bytes())
 }

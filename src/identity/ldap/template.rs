@@ -79,6 +79,38 @@ impl FilterTemplate {
             })
             .collect()
     }
+
+    /// Filters for the entry whose `attribute` is this name: this filter with the name in its place, and then with anything in its place, for people who log in
+    /// by something else than that name. All the rest that it asks for is asked for again.
+    pub fn fill_for_entry(&self, attribute: &str, username: &str) -> Vec<String> {
+        let own = format!("({attribute}={})", ldap3::ldap_escape(username));
+        let by_name = self.fill(username, "");
+        if by_name.contains(&own) && !by_name.contains("(|") {
+            return vec![by_name];
+        }
+        let first = format!("(&{own}{by_name})");
+        // An extensible match takes no wildcard.
+        if self.matches_extensibly() {
+            return vec![first, own];
+        }
+        let any = self.0.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.as_str(),
+            Piece::Username | Piece::Dn => "*",
+        });
+        vec![first, format!("(&{own}{})", any.collect::<String>())]
+    }
+
+    /// Whether a name stands in an assertion such as `(uid:caseExactMatch:={username})`.
+    fn matches_extensibly(&self) -> bool {
+        let before = self.0.iter().zip(self.0.iter().skip(1));
+        before.into_iter().any(|(before, piece)| match before {
+            Piece::Literal(text) => {
+                let assertion = text.rsplit('(').next();
+                *piece == Piece::Username && assertion.is_some_and(|text| text.contains(":="))
+            }
+            Piece::Username | Piece::Dn => false,
+        })
+    }
 }
 
 /// The filter as it looks once it is filled in.
@@ -219,6 +251,46 @@ mod tests {
                 "{name:?}"
             );
             assert!(ldap3::parse_filter(&filter).is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_again_by_its_own_name_and_by_all_else_that_was_asked() {
+        let rows: [(&str, &[&str]); 4] = [
+            (
+                "(&(objectClass=person)(uid={username}))",
+                &["(&(objectClass=person)(uid=al\\2a))"],
+            ),
+            (
+                "(&(memberOf=cn=mqtt)(|(uid={username})(mail={username})))",
+                &[
+                    "(&(uid=al\\2a)(&(memberOf=cn=mqtt)(|(uid=al\\2a)(mail=al\\2a))))",
+                    "(&(uid=al\\2a)(&(memberOf=cn=mqtt)(|(uid=*)(mail=*))))",
+                ],
+            ),
+            (
+                "(mail={username}@example.org)",
+                &[
+                    "(&(uid=al\\2a)(mail=al\\2a@example.org))",
+                    "(&(uid=al\\2a)(mail=*@example.org))",
+                ],
+            ),
+            (
+                "(mail:caseExactMatch:={username})",
+                &[
+                    "(&(uid=al\\2a)(mail:caseExactMatch:=al\\2a))",
+                    "(uid=al\\2a)",
+                ],
+            ),
+        ];
+        for (template, expected) in rows {
+            let filters = FilterTemplate::parse(template)
+                .unwrap()
+                .fill_for_entry("uid", "al*");
+            assert_eq!(filters, expected, "{template}");
+            for filter in filters {
+                assert!(ldap3::parse_filter(&filter).is_ok(), "{filter}");
+            }
         }
     }
 

@@ -290,9 +290,6 @@ fn subject(ip: IpAddr, values: &BTreeMap<Attribute, Vec<String>>) -> Subject {
     });
     Subject {
         identity: Identity {
-            namespace: plain(Attribute::Namespace, method.0).into(),
-            username: plain(Attribute::Username, NOBODY).into(),
-            method,
             groups: all(Attribute::Group).into_iter().map(Into::into).collect(),
             certificate: has_certificate.then(|| {
                 Arc::new(CertificateNames {
@@ -326,7 +323,11 @@ fn subject(ip: IpAddr, values: &BTreeMap<Attribute, Vec<String>>) -> Subject {
                     | Attribute::Certificate(_) => None,
                 })
                 .collect(),
-            valid_until: None,
+            ..Identity::new(
+                method,
+                plain(Attribute::Namespace, method.0).into(),
+                plain(Attribute::Username, NOBODY).into(),
+            )
         },
         client_id: plain(Attribute::ClientId, NOBODY).into(),
         ip,

@@ -193,9 +193,6 @@ pub(super) fn subject(random: &mut Random) -> Subject {
     }
     Subject {
         identity: Identity {
-            namespace: method.0.into(),
-            username: random.one(&names).into(),
-            method,
             groups,
             certificate: certificate.then(|| {
                 Arc::new(CertificateNames {
@@ -209,7 +206,7 @@ pub(super) fn subject(random: &mut Random) -> Subject {
                 })
             }),
             claims,
-            valid_until: None,
+            ..Identity::new(method, method.0.into(), random.one(&names).into())
         },
         client_id: random.one(&names).into(),
         ip: if random.chance(50) {

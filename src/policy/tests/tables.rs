@@ -17,17 +17,13 @@ pub(super) fn policies(text: &str) -> Arc<Policies> {
 pub(super) fn somebody(username: &str) -> Subject {
     Subject {
         identity: Identity {
-            namespace: "certificate".into(),
-            username: username.into(),
-            method: Method::CERTIFICATE,
             groups: vec!["red".into(), "blue".into()],
             certificate: Some(Arc::new(CertificateNames {
                 common_name: vec![username.to_owned()],
                 organizational_unit: vec!["sensors".to_owned()],
                 ..CertificateNames::default()
             })),
-            claims: Default::default(),
-            valid_until: None,
+            ..Identity::new(Method::CERTIFICATE, "certificate".into(), username.into())
         },
         client_id: "c-1".into(),
         ip: "192.0.2.7".parse().unwrap(),

@@ -116,16 +116,43 @@ impl Directory {
     }
 
     async fn ask_again(&self, username: &str) -> Result<Entry, LookupError> {
-        let (dn, username) = self.find(username).await?;
-        let by_template = self.config.mode == LdapMode::Bind;
-        if by_template && self.pool.searches_by_account() && !self.pool.exists(&dn).await? {
-            return Err(LookupError::UnknownUser);
-        }
-        let groups = self.groups(&dn, &username).await?;
+        let dn = match (self.config.mode, &self.config.bind_dn_template) {
+            (LdapMode::Bind, Some(template)) => {
+                let dn = template.fill(username);
+                if self.pool.searches_by_account() && !self.pool.exists(&dn).await? {
+                    return Err(LookupError::UnknownUser);
+                }
+                dn
+            }
+            (LdapMode::Bind, None) | (LdapMode::SearchBind, _) => self.find_again(username).await?,
+        };
+        let groups = self.groups(&dn, username).await?;
         Ok(Entry {
             username: Arc::from(username),
             groups,
         })
+    }
+
+    /// The entry of somebody who was let in by the name that the directory itself gave him. What he had typed then, his mail address perhaps, is not kept, so that
+    /// the filter is asked with the name first, and then with anything in the place of what was typed.
+    async fn find_again(&self, username: &str) -> Result<String, LookupError> {
+        let search = &self.config.search;
+        let unavailable = || LookupError::Unavailable("the section has no search".to_owned());
+        let filter = search.filter.as_ref().ok_or_else(unavailable)?;
+        let attribute = self.config.username_attribute.as_str();
+        for filter in filter.fill_for_entry(attribute, username) {
+            match self.the_one(&filter).await {
+                // One that is called otherwise is somebody else, or he under a name that his session does not have.
+                Ok((_, name)) if name != username => {
+                    let reason = format!("{attribute} of the entry is {name:?}");
+                    return Err(LookupError::Refused(reason));
+                }
+                Ok((dn, _)) => return Ok(dn),
+                Err(LookupError::UnknownUser) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LookupError::UnknownUser)
     }
 
     async fn ask(
@@ -157,18 +184,17 @@ impl Directory {
             check_bind_name(username).map_err(|reason| LookupError::Refused(reason.to_owned()))?;
             return Ok((template.fill(username), username.to_owned()));
         }
-        let search = &self.config.search;
-        let filter = search
-            .filter
-            .as_ref()
-            .ok_or_else(unavailable)?
-            .fill(username, "");
+        let filter = self.config.search.filter.as_ref();
+        let filter = filter.ok_or_else(unavailable)?.fill(username, "");
+        self.the_one(&filter).await
+    }
+
+    /// The only entry that a filter finds, and its username.
+    async fn the_one(&self, filter: &str) -> Result<(String, String), LookupError> {
+        let base = &self.config.search.base;
         let attribute = self.config.username_attribute.as_str();
         // Two are asked for: a name that fits two entries names nobody.
-        let found = self
-            .pool
-            .search(&search.base, &filter, attribute, 2)
-            .await?;
+        let found = self.pool.search(base, filter, attribute, 2).await?;
         let several = found.len() > 1;
         let Some(Found { dn, values }) = found.into_iter().next() else {
             return Err(LookupError::UnknownUser);
@@ -201,13 +227,19 @@ impl Directory {
             let filter = section.filter.fill(username, &member);
             let found = self
                 .pool
-                .search(&section.base, &filter, &section.attribute, GROUPS_MAX)
+                .search(&section.base, &filter, &section.attribute, GROUPS_MAX + 1)
                 .await?;
+            // A group left out could be one that a policy denies something to: whose groups cannot all be told is not let in.
+            if found.len() > GROUPS_MAX {
+                return Err(LookupError::Refused("too many groups".to_owned()));
+            }
             for group in found {
                 let [name] = group.values.as_slice() else {
-                    continue;
+                    let (dn, attribute) = (&group.dn, &section.attribute);
+                    let several = group.values.len();
+                    let reason = format!("the group {dn:?} has {several} values of {attribute}");
+                    return Err(LookupError::Refused(reason));
                 };
-                // A group left out could be one that a policy denies something to.
                 check_username(name)
                     .map_err(|reason| LookupError::Refused(format!("a group: {reason}")))?;
                 if !names.iter().any(|known| **known == **name) {

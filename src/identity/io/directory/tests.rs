@@ -257,6 +257,96 @@ async fn groups_are_those_of_the_entry_and_of_its_groups_where_asked() {
     ));
 }
 
+/// Groups of `alice` for whom one group, or how many there are, cannot be told in full.
+#[tokio::test]
+async fn groups_that_cannot_all_be_told_refuse_the_login() {
+    let slapd = Slapd::start().await;
+    let groups =
+        ", cache: 0s, groups: {base: 'ou=groups,dc=example,dc=org', filter: '(member={dn})'}";
+    let directory = directory(&slapd, &search("TLS", groups));
+    let alice = "member: uid=Alice,ou=people,dc=example,dc=org";
+    let group = |name: &str, more: &str| {
+        format!(
+            "dn: cn={name},ou=groups,dc=example,dc=org\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\n{more}{alice}\n\n"
+        )
+    };
+    // One is there already: `staff`.
+    let most: String = (1..GROUPS_MAX)
+        .map(|number| group(&format!("g{number}"), ""))
+        .collect();
+    slapd.modify(&most);
+    let entry = login(&directory, "alice", b"secret").await.unwrap();
+    assert_eq!(entry.groups.len(), GROUPS_MAX);
+    slapd.modify(&group("one-too-many", ""));
+    let refused = |reason: &str| Err(LookupError::Refused(reason.to_owned()));
+    let again = |name: &'static str| directory.clone().look_again(name);
+    assert_eq!(
+        login(&directory, "alice", b"secret").await,
+        refused("too many groups")
+    );
+    assert_eq!(again("Alice").await, refused("too many groups"));
+    slapd.modify("dn: cn=one-too-many,ou=groups,dc=example,dc=org\nchangetype: delete\n");
+    assert!(login(&directory, "alice", b"secret").await.is_ok());
+    slapd.modify(
+        "dn: cn=g1,ou=groups,dc=example,dc=org\nchangetype: modify\nadd: cn\ncn: quarantine\n",
+    );
+    let two = "the group \"cn=g1,ou=groups,dc=example,dc=org\" has 2 values of cn";
+    assert_eq!(login(&directory, "alice", b"secret").await, refused(two));
+    assert_eq!(again("Alice").await, refused(two));
+}
+
+#[tokio::test]
+async fn idn_11_somebody_is_looked_for_again_under_his_own_name_alone() {
+    let slapd = Slapd::start().await;
+    slapd.modify("dn: uid=Alice,ou=people,dc=example,dc=org\nchangetype: modify\nadd: mail\nmail: alice@example.org\n\ndn: uid=bob,ou=people,dc=example,dc=org\nchangetype: modify\nadd: mail\nmail: Alice\n");
+    let gone = |name: &str| {
+        let reason = format!("uid of the entry is {name:?}");
+        Err(LookupError::Refused(reason))
+    };
+    let entry = |name: &str| {
+        Ok(Entry {
+            username: Arc::from(name),
+            groups: Vec::new(),
+        })
+    };
+    // By mail address: what alice typed is not what she is called, and bob's address is her name.
+    let filters = [
+        "(&(objectClass=person)(mail={username}))",
+        "(&(objectClass=person)(|(uid={username})(mail={username})))",
+        "(mail:caseIgnoreIA5Match:={username})",
+    ];
+    for filter in filters {
+        let section =
+            search("TLS", ", cache: 0s").replace("(&(objectClass=person)(uid={username}))", filter);
+        let directory = directory(&slapd, &section);
+        let named = login(&directory, "alice@example.org", b"secret").await;
+        assert_eq!(named, entry("Alice"), "{filter}");
+        for (name, expected) in [
+            ("Alice", entry("Alice")),
+            ("bob", entry("bob")),
+            ("alice", gone("Alice")),
+            ("mallory", Err(LookupError::UnknownUser)),
+            ("*", Err(LookupError::UnknownUser)),
+        ] {
+            // Who has no mail address is nobody to this filter.
+            let answer = directory.clone().look_again(name).await;
+            assert_eq!(answer, expected, "{filter} {name}");
+        }
+    }
+    // All else that the filter asks for must go on holding.
+    let section =
+        search("TLS", ", cache: 0s").replace("(uid={username})", "(mail={username})(!(sn=Left))");
+    let directory = directory(&slapd, &section);
+    assert_eq!(directory.clone().look_again("Alice").await, entry("Alice"));
+    slapd.modify(
+        "dn: uid=Alice,ou=people,dc=example,dc=org\nchangetype: modify\nreplace: sn\nsn: Left\n",
+    );
+    assert_eq!(
+        directory.clone().look_again("Alice").await,
+        Err(LookupError::UnknownUser)
+    );
+}
+
 #[tokio::test]
 async fn idn_07_an_untrusted_directory_learns_no_password() {
     let slapd = Slapd::start().await;

@@ -208,22 +208,19 @@ impl Logins {
         Ok(count)
     }
 
-    /// New groups for all logins of somebody.
-    pub fn regroup(&self, namespace: &str, username: &str, groups: &[Arc<str>]) {
-        let mut state = self.state.lock();
+    /// New groups for the logins that it concerns.
+    pub fn regroup(&self, concerns: impl Fn(&Login) -> bool, groups: &[Arc<str>]) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         for login in state.kept.values_mut() {
-            let identity = &login.identity;
-            if *identity.namespace == *namespace
-                && *identity.username == *username
-                && identity.groups != groups
-            {
+            if login.identity.groups != groups && concerns(login) {
                 login.identity = Arc::new(Identity {
                     groups: groups.to_vec(),
-                    ..Identity::clone(identity)
+                    ..Identity::clone(&login.identity)
                 });
+                state.dirty = true;
             }
         }
-        state.dirty = true;
     }
 
     /// Names of the logins that have ended since this was last asked, by time or by word: their connections end now.
@@ -248,11 +245,13 @@ impl Logins {
             if !state.dirty && !due {
                 return Ok(());
             }
+            let text = record::text(&state.keys, &state.kept)?;
             state.dirty = false;
             state.written_at = now;
-            record::text(&state.keys, &state.kept)?
+            text
         };
-        let written = super::files::rewrite(path, &text);
+        // What stands for logged-in people is for nobody else, whatever mode the file was given.
+        let written = super::files::replace(path, &text, super::files::PRIVATE);
         if written.is_err() {
             self.state.lock().dirty = true;
         }

@@ -1,6 +1,6 @@
 //! The file that logins outlive the process in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -57,13 +57,8 @@ pub(super) fn read(path: &Path) -> io::Result<(Keys, HashMap<Arc<str>, Login>)> 
         let method = Method::listed(&entry.method)
             .ok_or_else(|| io::Error::other(format!("no method is called {:?}", entry.method)))?;
         let identity = Identity {
-            namespace: entry.namespace,
-            username: entry.username,
-            method,
             groups: entry.groups,
-            certificate: None,
-            claims: BTreeMap::new(),
-            valid_until: None,
+            ..Identity::new(method, entry.namespace, entry.username)
         };
         let login = Login {
             name: entry.name,

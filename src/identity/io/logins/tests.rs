@@ -8,13 +8,8 @@ const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn identity(name: &str) -> Identity {
     Identity {
-        namespace: "password".into(),
-        username: name.into(),
-        method: Method::PASSWORD,
         groups: vec!["staff".into()],
-        certificate: None,
-        claims: Default::default(),
-        valid_until: None,
+        ..Identity::new(Method::PASSWORD, "password".into(), name.into())
     }
 }
 
@@ -104,4 +99,40 @@ fn logins_are_bounded_for_each_user_and_those_that_give_way_are_told() {
     assert!(lasts(&other));
     assert_eq!(logins.take_ended(at(60)).len(), 10);
     assert_eq!(logins.list(at(60)).len(), PER_USER + 1);
+}
+
+#[test]
+fn new_groups_are_written_down_once_and_for_nobody_else_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("wardgate-logins-{:x}", rand::random::<u64>()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("logins.json");
+    let logins = Logins::open(&path).unwrap();
+    let now = SystemTime::now();
+    logins.begin(identity("alice"), IP, now).unwrap();
+    let bob = logins.begin(identity("bob"), IP, now).unwrap();
+    logins.write(now).unwrap();
+    let written = || std::fs::metadata(&path).unwrap().modified().unwrap();
+    let private = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).unwrap();
+    let before = written();
+    let alice = |login: &Login| &*login.identity.username == "alice";
+    let staff = [Arc::from("staff")];
+    logins.regroup(alice, &staff);
+    logins.write(now).unwrap();
+    assert_eq!(
+        (written(), private()),
+        (before, 0o660),
+        "nothing has changed"
+    );
+    logins.regroup(alice, &[Arc::from("visitors")]);
+    logins.write(now).unwrap();
+    assert_eq!(private(), 0o600);
+    let again = Logins::open(&path).unwrap();
+    let groups = |login: &Login| login.identity.groups.clone();
+    let of_bob = again.find(bob.cookie.as_bytes(), now).unwrap();
+    assert_eq!(groups(&of_bob), staff);
+    let of_alice = again.list(now).into_iter().find(alice).unwrap();
+    assert_eq!(groups(&of_alice), [Arc::from("visitors")]);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -2,14 +2,14 @@
 
 use super::Unreadable;
 use super::fields::{put_bytes, take_bytes, take_str, take_u8};
-use crate::identity::{CertificateNames, Identity, Method, Subject};
+use crate::identity::{CertificateNames, Identity, Method, Part, Subject};
 use crate::policy;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// All of it: rights are compiled from it after a restart. A field that a later version adds is left out by this one.
 #[derive(Serialize, Deserialize)]
@@ -26,10 +26,21 @@ pub(super) struct StoredSubject {
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     valid_until: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<StoredPart>,
     client_id: String,
     ip: IpAddr,
     listener: String,
     protocol: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPart {
+    method: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +78,8 @@ impl StoredSubject {
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| since.as_secs())
             }),
+            login: identity.login.as_deref().map(str::to_owned),
+            parts: identity.parts.iter().map(StoredPart::of).collect(),
             client_id: subject.client_id.to_string(),
             ip: subject.ip,
             listener: subject.listener.to_string(),
@@ -75,11 +88,18 @@ impl StoredSubject {
     }
 
     pub(super) fn into_subject(self) -> Result<Subject, Unreadable> {
+        let method = method(&self.method)?;
+        // Version 0.1 wrote the login of a cookie among the claims alone.
+        let login = self.login.or_else(|| {
+            let named = self
+                .claims
+                .get("login")
+                .filter(|_| method == Method::COOKIE);
+            named?.first().cloned()
+        });
+        let parts = self.parts.into_iter().map(StoredPart::into_part);
         Ok(Subject {
             identity: Identity {
-                namespace: self.namespace.into(),
-                username: self.username.into(),
-                method: method(&self.method)?,
                 groups: self.groups.into_iter().map(Arc::from).collect(),
                 certificate: self
                     .certificate
@@ -91,11 +111,30 @@ impl StoredSubject {
                         // Later than the clock can say: as late as it can.
                         .unwrap_or_else(|| UNIX_EPOCH + Duration::from_secs(u32::MAX.into()))
                 }),
+                login: login.map(Arc::from),
+                parts: parts.collect::<Result<_, _>>()?,
+                ..Identity::new(method, self.namespace.into(), self.username.into())
             },
             client_id: self.client_id.into(),
             ip: self.ip,
             listener: self.listener.into(),
             protocol: protocol(&self.protocol)?,
+        })
+    }
+}
+
+impl StoredPart {
+    fn of(part: &Part) -> Self {
+        Self {
+            method: part.method.0.to_owned(),
+            groups: part.groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn into_part(self) -> Result<Part, Unreadable> {
+        Ok(Part {
+            method: method(&self.method)?,
+            groups: self.groups.into_iter().map(Arc::from).collect(),
         })
     }
 }
@@ -171,15 +210,7 @@ pub(super) fn take_short(input: &mut Bytes) -> Result<Subject, Unreadable> {
     }
     .map_err(|_| Unreadable::Invalid("an address"))?;
     Ok(Subject {
-        identity: Identity {
-            namespace,
-            username,
-            method,
-            groups: Vec::new(),
-            certificate: None,
-            claims: BTreeMap::new(),
-            valid_until: None::<SystemTime>,
-        },
+        identity: Identity::new(method, namespace, username),
         client_id,
         ip,
         listener,

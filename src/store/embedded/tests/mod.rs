@@ -54,9 +54,6 @@ pub(super) fn open_with(
 pub(super) fn subject(name: &str) -> Arc<Subject> {
     Arc::new(Subject {
         identity: Identity {
-            namespace: "certificate".into(),
-            username: name.into(),
-            method: Method::CERTIFICATE,
             groups: vec!["pumps".into(), "north".into()],
             certificate: Some(Arc::new(CertificateNames {
                 common_name: vec![name.to_owned()],
@@ -66,6 +63,7 @@ pub(super) fn subject(name: &str) -> Arc<Subject> {
             })),
             claims: BTreeMap::from([("site".to_owned(), vec!["a".to_owned(), "b".to_owned()])]),
             valid_until: Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)),
+            ..Identity::new(Method::CERTIFICATE, "certificate".into(), name.into())
         },
         client_id: name.into(),
         ip: [192, 0, 2, 7].into(),
