@@ -192,6 +192,11 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
                 .unwrap_or_default();
             let names = device_names(name, names)?;
             let ca = DeviceCa::open(&folder)?;
+            for left_out in request.beyond(&names) {
+                warn(&format!(
+                    "the request asks for {left_out}, which is not taken over"
+                ));
+            }
             let issued = ca.sign(&request, &names, output.validity(now), "ca sign")?;
             hand_over(&issued, &folder, output, false)
         }
@@ -419,6 +424,15 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// What a request says is the sender's text: one line, whatever it holds.
+fn warn(line: &str) {
+    let line: String = line
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    eprintln!("wardgate ca: {line}");
 }
 
 /// A reader that went away is no error of ours.

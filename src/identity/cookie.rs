@@ -64,7 +64,8 @@ mod tests {
         for (field, expected) in rows {
             assert_eq!(value(field), expected, "{}", field.escape_ascii());
         }
-        let fields: [(&[&[u8]], Option<&[u8]>); 3] = [
+        type Row<'a> = (&'a [&'a [u8]], Option<&'a [u8]>);
+        let fields: [Row<'_>; 3] = [
             (&[b"a=b", b"__Host-wardgate=abc"], Some(b"abc")),
             (&[b"__Host-wardgate=abc", b"__Host-wardgate=def"], Some(b"")),
             (&[], None),

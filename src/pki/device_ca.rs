@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::authority::{Authority, Kind, whole_seconds};
 use super::ledger::{Ledger, LockedLedger};
+use super::rules::Rules;
 use super::{
     DeviceNames, PkiError, Record, RevocationReason, Revoked, SigningRequest, State, files,
     revocation_list,
@@ -205,6 +206,7 @@ impl DeviceCa {
                 max: DAYS_MAX,
             });
         }
+        Rules::read(&self.folder)?.judge(names, days)?;
         let mut params = self.authority.leaf_params(days, now)?;
         name(&mut params, names)?;
         let (not_before, not_after) = (params.not_before, params.not_after);

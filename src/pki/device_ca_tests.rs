@@ -144,6 +144,114 @@ fn idn_15_a_request_gives_its_key_and_nothing_else() {
 }
 
 #[test]
+fn idn_15_the_rules_beside_the_ca_bind_every_way_to_a_certificate() {
+    let lab = Lab::new();
+    let (good, bad) = (
+        DeviceNames::named("pump-7").unwrap(),
+        DeviceNames::named("admin").unwrap(),
+    );
+    let validity = Validity::starting(lab.now);
+    let asked = request(|_| {});
+    let asked = SigningRequest::from_pem(asked.pem().unwrap().as_bytes()).unwrap();
+    lab.ca.issue(&bad, validity, "before the rules").unwrap();
+    let rules = lab.folder.join("ca/rules.yaml");
+    std::fs::write(&rules, "common_name: [pump-*]\n").unwrap();
+    assert!(lab.ca.issue(&good, validity, "test").is_ok());
+    assert!(lab.ca.sign(&asked, &good, validity, "test").is_ok());
+    let refused = [
+        lab.ca.issue(&bad, validity, "test"),
+        lab.ca.sign(&asked, &bad, validity, "test"),
+        lab.ca.renew("admin", None, validity, "test"),
+        lab.ca.renew("admin", Some(&asked), validity, "test"),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(PkiError::NotPermitted { .. })));
+    }
+    assert_eq!(lab.ca.list().unwrap().len(), 3);
+    std::fs::write(&rules, "common_name: pump-*\n").unwrap();
+    let refused = lab.ca.issue(&good, validity, "test");
+    assert!(matches!(refused, Err(PkiError::Rules(_))), "a broken file");
+}
+
+#[test]
+fn what_a_request_asks_for_beyond_its_names_is_told() {
+    let asked = request(|params| {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, "sensors");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example");
+        params.subject_alt_names = vec![
+            SanType::DnsName("a.example".try_into().unwrap()),
+            SanType::URI("urn:dev:7".try_into().unwrap()),
+            SanType::IpAddress([192, 0, 2, 7].into()),
+        ];
+    });
+    let asked = SigningRequest::from_pem(asked.pem().unwrap().as_bytes()).unwrap();
+    let owned = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    type Row<'a> = (
+        &'a str,
+        Option<&'a str>,
+        &'a [&'a str],
+        &'a [&'a str],
+        &'a [&'a str],
+    );
+    // The organization and the address are in no certificate of ours.
+    let rows: [Row<'_>; 3] = [
+        (
+            "pump-7",
+            Some("sensors"),
+            &["a.example"],
+            &["urn:dev:7"],
+            &[],
+        ),
+        (
+            "pump-7",
+            None,
+            &["b.example"],
+            &["urn:dev:7"],
+            &["OU=sensors", "DNS:a.example"],
+        ),
+        (
+            "pump-8",
+            Some("sensors"),
+            &[],
+            &[],
+            &["CN=pump-7", "DNS:a.example", "URI:urn:dev:7"],
+        ),
+    ];
+    for (name, unit, dns, uri, expected) in rows {
+        let names = DeviceNames::new(name, unit, &owned(dns), &owned(uri)).unwrap();
+        let beyond = asked.beyond(&names);
+        let ours: Vec<&str> = beyond
+            .iter()
+            .map(String::as_str)
+            .filter(|item| {
+                item.starts_with("CN=")
+                    || item.starts_with("OU=")
+                    || item.starts_with("DNS:")
+                    || item.starts_with("URI:")
+            })
+            .collect();
+        assert_eq!(ours, expected, "{name}");
+        assert_eq!(beyond.len(), expected.len() + 2, "{beyond:?}");
+    }
+    let plain = request(|_| {});
+    let plain = SigningRequest::from_pem(plain.pem().unwrap().as_bytes()).unwrap();
+    assert!(
+        plain
+            .beyond(&DeviceNames::named("pump-7").unwrap())
+            .is_empty()
+    );
+}
+
+#[test]
 fn idn_15_a_request_without_proof_of_possession_is_refused() {
     let der = request(|_| {}).der().to_vec();
     assert!(SigningRequest::from_der(&der).is_ok());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::device_name::InvalidName;
 use crate::identity::CertificateError;
+use crate::problem::Problem;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -24,6 +25,14 @@ pub enum PkiError {
     Name(#[from] InvalidName),
     #[error("the certificate cannot be made: {0}")]
     Generate(#[from] rcgen::Error),
+    #[error("{0}")]
+    Rules(Problem),
+    #[error("{field} {value:?} is not among those that {} permits", rules.display())]
+    NotPermitted {
+        field: &'static str,
+        value: String,
+        rules: PathBuf,
+    },
     #[error("not a certificate signing request")]
     NotARequest,
     #[error("the request is not signed by its own key: its sender need not hold the key")]

@@ -8,6 +8,7 @@
 //! ca/server-ca.pem server-ca.key                  the server CA
 //! ca/issued.json                                  who was issued what, when, by whom, and what was revoked
 //! ca/issued/SERIAL.pem                            the certificates themselves
+//! ca/rules.yaml                                   which names are certified, where somebody has written it
 //! ```
 
 mod authority;
@@ -18,6 +19,7 @@ mod ledger;
 mod pkcs12;
 mod request;
 mod revocation_list;
+mod rules;
 mod server_ca;
 
 pub use crate::identity::io::files;

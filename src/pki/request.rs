@@ -1,12 +1,12 @@
-//! A PKCS #10 request: proof that its sender holds the key, and nothing else that we would take from it. RFC 2986
+//! A PKCS #10 request: proof that its sender holds the key, and the names that he would like. RFC 2986
 
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, GeneralName, ParsedCriAttribute, ParsedExtension};
 
-use super::PkiError;
+use super::{DeviceNames, PkiError};
 
 /// Larger than any honest request.
 const LENGTH_MAX: usize = 64 << 10;
@@ -15,7 +15,18 @@ const LENGTH_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub struct SigningRequest {
     pub(super) public_key: SubjectPublicKeyInfo,
+    wanted: Wanted,
+}
+
+/// The names of a request as it says them. None is a name yet: who may have which is decided elsewhere (IDN-15).
+#[derive(Debug, Default)]
+struct Wanted {
     common_names: Vec<String>,
+    organizational_units: Vec<String>,
+    san_dns: Vec<String>,
+    san_uri: Vec<String>,
+    /// Names of other kinds, which no certificate of ours carries.
+    others: Vec<String>,
 }
 
 impl SigningRequest {
@@ -28,8 +39,10 @@ impl SigningRequest {
         Self::from_der(&der)
     }
 
-    /// Extensions, attributes and subject of the request are ignored; [`Self::common_name`] is there for the operator to confirm (IDN-15).
     pub fn from_der(der: &[u8]) -> Result<Self, PkiError> {
+        if der.len() > LENGTH_MAX {
+            return Err(PkiError::NotARequest);
+        }
         let (rest, request) =
             X509CertificationRequest::from_der(der).map_err(|_| PkiError::NotARequest)?;
         if !rest.is_empty() {
@@ -41,22 +54,87 @@ impl SigningRequest {
         let info = &request.certification_request_info;
         let public_key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw)
             .map_err(|_| PkiError::KeyRefused)?;
-        let common_names = info
-            .subject
-            .iter_common_name()
-            .filter_map(|attribute| attribute.as_str().ok().map(str::to_owned))
-            .collect();
         Ok(Self {
             public_key,
-            common_names,
+            wanted: Wanted::of(&request),
         })
     }
 
     /// The one common name that the request asks for. It is no name yet: the rules for names still have to be asked.
     pub fn common_name(&self) -> Option<&str> {
-        match self.common_names.as_slice() {
+        match self.wanted.common_names.as_slice() {
             [name] => Some(name),
             _ => None,
+        }
+    }
+
+    /// What the request asks for and `names` does not give: for the operator to know.
+    pub fn beyond(&self, names: &DeviceNames) -> Vec<String> {
+        let wanted = &self.wanted;
+        let is_own = |name: &&String| *name != names.common_name();
+        let is_unit = |unit: &&String| Some(unit.as_str()) != names.organizational_unit();
+        let common_names = wanted.common_names.iter().filter(is_own);
+        let units = wanted.organizational_units.iter().filter(is_unit);
+        let dns = wanted
+            .san_dns
+            .iter()
+            .filter(|name| !names.san_dns().contains(name));
+        let uris = wanted
+            .san_uri
+            .iter()
+            .filter(|uri| !names.san_uri().contains(uri));
+        common_names
+            .map(|name| format!("CN={name}"))
+            .chain(units.map(|unit| format!("OU={unit}")))
+            .chain(dns.map(|name| format!("DNS:{name}")))
+            .chain(uris.map(|uri| format!("URI:{uri}")))
+            .chain(wanted.others.iter().cloned())
+            .collect()
+    }
+}
+
+impl Wanted {
+    fn of(request: &X509CertificationRequest<'_>) -> Self {
+        let mut wanted = Self::default();
+        let info = &request.certification_request_info;
+        for attribute in info.subject.iter_attributes() {
+            let oid = attribute.attr_type();
+            let list = if *oid == x509_parser::oid_registry::OID_X509_COMMON_NAME {
+                &mut wanted.common_names
+            } else if *oid == x509_parser::oid_registry::OID_X509_ORGANIZATIONAL_UNIT {
+                &mut wanted.organizational_units
+            } else {
+                wanted.others.push(format!("subject attribute {oid}"));
+                continue;
+            };
+            match attribute.as_str() {
+                Ok(text) => list.push(text.to_owned()),
+                Err(_) => wanted.others.push(format!("an unreadable attribute {oid}")),
+            }
+        }
+        for attribute in info.iter_attributes() {
+            if let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() {
+                for extension in &requested.extensions {
+                    wanted.add(extension.parsed_extension());
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Extensions other than names are ours to set, whatever the request says.
+    fn add(&mut self, extension: &ParsedExtension<'_>) {
+        let ParsedExtension::SubjectAlternativeName(names) = extension else {
+            return;
+        };
+        for name in &names.general_names {
+            if let GeneralName::DNSName(name) = name {
+                self.san_dns.push((*name).to_owned());
+            } else if let GeneralName::URI(uri) = name {
+                self.san_uri.push((*uri).to_owned());
+            } else {
+                self.others.push(name.to_string());
+            }
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Text patterns in `who`: a literal in which `*` stands for any run of characters.
+//! Text patterns in `who`, and in the rules of the device CA: a literal in which `*` stands for any run of characters.
 
 use std::fmt;
 
 /// Compared byte by byte, without case folding or normalisation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Glob {
+pub(crate) struct Glob {
     text: Box<str>,
     exact: bool,
 }
 
 impl Glob {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
             exact: !text.contains('*'),
@@ -22,11 +22,11 @@ impl Glob {
         self.exact.then_some(&*self.text)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         if self.exact {
             return *self.text == *text;
         }

@@ -28,6 +28,7 @@ pub use self::assertion::{Assertion, Attempt, Failure, method, protocol};
 pub use self::compiled::Compiled;
 pub use self::diff::{Cause, Change, Example, diff};
 pub use self::explain::{Described, Explanation, Near};
+pub(crate) use self::glob::Glob;
 pub use self::import::{Imported, from_mosquitto};
 pub use self::learn::{Learned, Learner};
 pub use self::naive::differential;

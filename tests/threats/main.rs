@@ -17,6 +17,7 @@ mod logs;
 mod overload;
 mod policy;
 mod reload;
+mod revocation;
 mod routing;
 mod session;
 mod transport;
