@@ -35,14 +35,15 @@ pub(super) fn export(call: Call) -> Pending<'static, Outcome> {
                 piece: Vec::new(),
             };
             let exported = export(&mut pieces).and_then(|records| {
-                pieces.end()?;
+                pieces.flush()?;
                 Ok(records)
             });
-            match exported {
+            // Before the caller learns that it is over: the next may begin at once.
+            drop(turn);
+            match exported.and_then(|records| pieces.send(Piece::Whole).map(|()| records)) {
                 Ok(records) => tracing::info!(records, "the store was exported"),
                 Err(error) => tracing::warn!(%error, "an export of the store has failed"),
             }
-            drop(turn);
         });
         Ok(answer::download("wardgate-store.export", download))
     })
@@ -68,11 +69,6 @@ impl Pieces {
     fn send(&self, piece: Piece) -> io::Result<()> {
         let sent = self.pieces.blocking_send(piece);
         sent.map_err(|_| io::Error::other("whoever asked for it has stopped reading"))
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        self.flush()?;
-        self.send(Piece::Whole)
     }
 }
 
