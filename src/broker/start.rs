@@ -147,7 +147,7 @@ fn store(config: &Config, now: Instant) -> Result<Option<Opened>, StartError> {
         cache: config.store.cache.as_usize(),
         store_free: config.limits.state.store_free.get(),
     };
-    let path = config.base.join(&config.store.path);
+    let path = config.store.path.clone();
     Embedded::open(path, options, now, SystemTime::now())
         .map(Some)
         .map_err(StartError::Store)

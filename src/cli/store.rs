@@ -46,7 +46,7 @@ enum Command {
     Repair,
     /// Write all of it into one portable file that did not exist
     #[command(
-        after_help = "Example, of a folder that nobody uses:\n  wardgate store export backup.wardgate --path data/store\nExample, of a running node:\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token --ca wardgate-data/ca.pem"
+        after_help = "Example, of a folder that nobody uses:\n  wardgate store export backup.wardgate --path data/store\nExample, of a running node:\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token --ca wardgate-data/devices/ca.pem"
     )]
     Export {
         file: PathBuf,
@@ -142,7 +142,7 @@ fn folder(arguments: &StoreArgs) -> Result<PathBuf, Failure> {
         return Ok(path.clone());
     }
     let config = Config::load(&arguments.config, std::env::vars_os()).map_err(Failure::Config)?;
-    Ok(config.base.join(&config.store.path))
+    Ok(config.store.path)
 }
 
 fn told(state: &str, contents: Contents) -> String {

@@ -24,7 +24,7 @@ use crate::units::Period;
 /// Ask and steer a running node
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  wardgate ctl status --token-file token --ca wardgate-data/ca.pem\n  wardgate ctl ban ip:203.0.113.0/24 --duration 1h --reason abuse --token-file token"
+    after_help = "Example:\n  wardgate ctl status --token-file token --ca wardgate-data/devices/ca.pem\n  wardgate ctl ban ip:203.0.113.0/24 --duration 1h --reason abuse --token-file token"
 )]
 pub struct CtlArgs {
     /// The admin listener
