@@ -65,19 +65,25 @@ impl Committer {
             self.look(shared);
             match self.turn(shared) {
                 Turn::Idle => {}
-                Turn::Commit(batch) => self.commit(*batch, shared),
-                Turn::Stop(batch) => {
-                    self.commit(*batch, shared);
-                    // What a commit with nothing else to write has put off.
-                    let rest = shared.pending.lock().take();
-                    if !rest.is_empty() {
-                        self.commit(rest, shared);
+                Turn::Commit(batch) => {
+                    if !self.commit(*batch, shared) {
+                        // A later commit, were it empty, would be taken for the word that this one is on disk.
+                        break;
                     }
-                    self.close(shared);
-                    return;
+                }
+                Turn::Stop(batch) => {
+                    if self.commit(*batch, shared) {
+                        // What a commit with nothing else to write has put off.
+                        let rest = shared.pending.lock().take();
+                        if !rest.is_empty() {
+                            self.commit(rest, shared);
+                        }
+                    }
+                    break;
                 }
             }
         }
+        self.close(shared);
     }
 
     /// Waits for something to write.
@@ -132,7 +138,8 @@ impl Committer {
         Some(reclaim.map_or(due, |reclaim| reclaim.min(due)))
     }
 
-    fn commit(&mut self, batch: Batch, shared: &Shared) {
+    /// False: the store is stopping, and the batch is not on disk; nor is any later one to be called done.
+    fn commit(&mut self, batch: Batch, shared: &Shared) -> bool {
         let (number, is_empty) = (batch.number, batch.is_empty());
         if !(is_empty && self.reclaim.is_empty()) {
             match seal(batch, shared.clock, &mut self.next_message) {
@@ -140,7 +147,7 @@ impl Committer {
                 Sealed::Write(writes) if writes.is_idle() && self.reclaim.is_empty() => {}
                 Sealed::Write(writes) => {
                     if !self.write(&writes, shared) {
-                        return;
+                        return false;
                     }
                 }
                 Sealed::Nothing(lazy, since) => {
@@ -155,6 +162,7 @@ impl Committer {
         // Under its lock: a reader that has just looked is asleep by now, and wakes.
         drop(shared.fetches.lock());
         shared.fetch_work.notify_one();
+        true
     }
 
     /// False: the store is stopping and the disk still fails; nothing of the batch was acknowledged.

@@ -51,6 +51,23 @@ fn a_disk_that_fails_for_good_does_not_hold_up_a_stop() {
     assert!(!store.accepting());
 }
 
+/// The commit that was given up has taken all there was: the one after it is empty, and says nothing about it.
+#[test]
+fn what_a_stop_gives_up_is_not_acknowledged_by_the_commit_after_it() {
+    let disk = Disk::default();
+    let (store, _) = open(&disk);
+    settle_down(&store, store.save(record(1)));
+    disk.set_failing(true);
+    let (_, position) = publish(&store, "lost", 1, 1);
+    let until = Instant::now() + PATIENCE;
+    while store.accepting() {
+        assert!(Instant::now() < until, "the failure was not noticed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    store.close();
+    assert!(!store.wait(position, Waker::noop()));
+}
+
 #[test]
 fn below_store_free_nothing_more_is_promised_until_there_is_room() {
     let disk = Disk::default();
