@@ -80,36 +80,48 @@ impl FilterTemplate {
             .collect()
     }
 
-    /// Filters for the entry whose `attribute` is this name: this filter with the name in its place, and then with anything in its place, for people who log in
-    /// by something else than that name. All the rest that it asks for is asked for again.
-    pub fn fill_for_entry(&self, attribute: &str, username: &str) -> Vec<String> {
+    /// A filter for the entry whose `attribute` is this name, with anything in the place of what was typed, for people who log in by something else than that
+    /// name. All the rest that the filter asks for is asked for again.
+    pub fn fill_for_entry(&self, attribute: &str, username: &str) -> String {
         let own = format!("({attribute}={})", ldap3::ldap_escape(username));
-        let by_name = self.fill(username, "");
-        if by_name.contains(&own) && !by_name.contains("(|") {
-            return vec![by_name];
-        }
-        let first = format!("(&{own}{by_name})");
-        // An extensible match takes no wildcard.
-        if self.matches_extensibly() {
-            return vec![first, own];
-        }
-        let any = self.0.iter().map(|piece| match piece {
-            Piece::Literal(text) => text.as_str(),
-            Piece::Username | Piece::Dn => "*",
-        });
-        vec![first, format!("(&{own}{})", any.collect::<String>())]
+        // An extensible match without an attribute has no form that fits anything: only whoever typed his own name is found again.
+        let rest = self
+            .fill_with_anything()
+            .unwrap_or_else(|| self.fill(username, ""));
+        format!("(&{own}{rest})")
     }
 
-    /// Whether a name stands in an assertion such as `(uid:caseExactMatch:={username})`.
-    fn matches_extensibly(&self) -> bool {
-        let before = self.0.iter().zip(self.0.iter().skip(1));
-        before.into_iter().any(|(before, piece)| match before {
-            Piece::Literal(text) => {
-                let assertion = text.rsplit('(').next();
-                *piece == Piece::Username && assertion.is_some_and(|text| text.contains(":="))
+    /// With `*` in each place. Only an equality takes a wildcard: `(mail:caseExactMatch:={username})` and `(age>={username})` become the presence of the attribute.
+    fn fill_with_anything(&self) -> Option<String> {
+        let mut filter = String::new();
+        for piece in &self.0 {
+            let Piece::Literal(text) = piece else {
+                if !filter.ends_with('*') {
+                    filter.push('*');
+                }
+                continue;
+            };
+            let text = match filter.ends_with('*') {
+                true => text.trim_start_matches('*'),
+                false => text,
+            };
+            filter.push_str(text);
+            // The assertion that the next place belongs to; values hold no parenthesis that is not escaped.
+            let start = filter.rfind('(').map_or(0, |at| at.saturating_add(1));
+            let assertion = filter.get(start..).unwrap_or_default();
+            if let Some((left, value)) = assertion.split_once('=')
+                && let Some(operator) = left.find([':', '~', '>', '<'])
+                && !value.ends_with(')')
+            {
+                let (attribute, value) = (left.get(..operator)?.to_owned(), value.to_owned());
+                if attribute.is_empty() {
+                    return None;
+                }
+                filter.truncate(start);
+                filter.push_str(&format!("{attribute}={value}"));
             }
-            Piece::Username | Piece::Dn => false,
-        })
+        }
+        Some(filter)
     }
 }
 
@@ -256,41 +268,43 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_again_by_its_own_name_and_by_all_else_that_was_asked() {
-        let rows: [(&str, &[&str]); 4] = [
+        let rows = [
             (
                 "(&(objectClass=person)(uid={username}))",
-                &["(&(objectClass=person)(uid=al\\2a))"],
+                "(&(uid=al\\2a)(&(objectClass=person)(uid=*)))",
             ),
             (
                 "(&(memberOf=cn=mqtt)(|(uid={username})(mail={username})))",
-                &[
-                    "(&(uid=al\\2a)(&(memberOf=cn=mqtt)(|(uid=al\\2a)(mail=al\\2a))))",
-                    "(&(uid=al\\2a)(&(memberOf=cn=mqtt)(|(uid=*)(mail=*))))",
-                ],
+                "(&(uid=al\\2a)(&(memberOf=cn=mqtt)(|(uid=*)(mail=*))))",
             ),
             (
                 "(mail={username}@example.org)",
-                &[
-                    "(&(uid=al\\2a)(mail=al\\2a@example.org))",
-                    "(&(uid=al\\2a)(mail=*@example.org))",
-                ],
+                "(&(uid=al\\2a)(mail=*@example.org))",
             ),
             (
-                "(mail:caseExactMatch:={username})",
-                &[
-                    "(&(uid=al\\2a)(mail:caseExactMatch:=al\\2a))",
-                    "(uid=al\\2a)",
-                ],
+                "(&(mail:caseExactMatch:={username})(memberOf=cn=mqtt))",
+                "(&(uid=al\\2a)(&(mail=*)(memberOf=cn=mqtt)))",
+            ),
+            (
+                "(&(memberOf:1.2.840.113556.1.4.1941:=cn=mqtt)(cn:dn:2.5.13.2:=x{username}))",
+                "(&(uid=al\\2a)(&(memberOf:1.2.840.113556.1.4.1941:=cn=mqtt)(cn=x*)))",
+            ),
+            (
+                "(|(cn~={username})(!(level>=5))(level<={username}))",
+                "(&(uid=al\\2a)(|(cn=*)(!(level>=5))(level=*)))",
+            ),
+            ("(cn=*{username}{username}*)", "(&(uid=al\\2a)(cn=*))"),
+            (
+                "(&(:caseExactMatch:={username})(memberOf=cn=mqtt))",
+                "(&(uid=al\\2a)(&(:caseExactMatch:=al\\2a)(memberOf=cn=mqtt)))",
             ),
         ];
         for (template, expected) in rows {
-            let filters = FilterTemplate::parse(template)
+            let filter = FilterTemplate::parse(template)
                 .unwrap()
                 .fill_for_entry("uid", "al*");
-            assert_eq!(filters, expected, "{template}");
-            for filter in filters {
-                assert!(ldap3::parse_filter(&filter).is_ok(), "{filter}");
-            }
+            assert_eq!(filter, expected, "{template}");
+            assert!(ldap3::parse_filter(&filter).is_ok(), "{filter}");
         }
     }
 

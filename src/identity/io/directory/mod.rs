@@ -133,26 +133,22 @@ impl Directory {
         })
     }
 
-    /// The entry of somebody who was let in by the name that the directory itself gave him. What he had typed then, his mail address perhaps, is not kept, so that
-    /// the filter is asked with the name first, and then with anything in the place of what was typed.
+    /// The entry of somebody who was let in by the name that the directory itself gave him. What he had typed then, his mail address perhaps, is not kept.
     async fn find_again(&self, username: &str) -> Result<String, LookupError> {
         let search = &self.config.search;
         let unavailable = || LookupError::Unavailable("the section has no search".to_owned());
         let filter = search.filter.as_ref().ok_or_else(unavailable)?;
         let attribute = self.config.username_attribute.as_str();
-        for filter in filter.fill_for_entry(attribute, username) {
-            match self.the_one(&filter).await {
-                // One that is called otherwise is somebody else, or he under a name that his session does not have.
-                Ok((_, name)) if name != username => {
-                    let reason = format!("{attribute} of the entry is {name:?}");
-                    return Err(LookupError::Refused(reason));
-                }
-                Ok((dn, _)) => return Ok(dn),
-                Err(LookupError::UnknownUser) => {}
-                Err(error) => return Err(error),
-            }
+        match self
+            .the_one(&filter.fill_for_entry(attribute, username))
+            .await?
+        {
+            (dn, name) if name == username => Ok(dn),
+            // One that is called otherwise is somebody else, or he under a name that his session does not have.
+            (_, name) => Err(LookupError::Refused(format!(
+                "{attribute} of the entry is {name:?}"
+            ))),
         }
-        Err(LookupError::UnknownUser)
     }
 
     async fn ask(
