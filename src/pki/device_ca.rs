@@ -89,13 +89,7 @@ impl DeviceCa {
         validity: Validity,
         issued_by: &str,
     ) -> Result<Issued, PkiError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let key_pem = Zeroizing::new(key.serialize_pem());
-        let issued = self.certify(&key, names, validity, issued_by)?;
-        Ok(Issued {
-            key_pem: Some(key_pem),
-            ..issued
-        })
+        self.generate(names, validity, issued_by, None)
     }
 
     /// Certifies the key of a request under names of our own choosing; the key never leaves the device.
@@ -106,7 +100,7 @@ impl DeviceCa {
         validity: Validity,
         issued_by: &str,
     ) -> Result<Issued, PkiError> {
-        self.certify(&request.public_key, names, validity, issued_by)
+        self.certify(&request.public_key, names, validity, issued_by, None)
     }
 
     /// A new certificate with the names of an earlier one, for a new key of ours or that of a request. What is revoked stays so.
@@ -129,9 +123,10 @@ impl DeviceCa {
             &earlier.san_dns,
             &earlier.san_uri,
         )?;
+        let renews = Some(earlier);
         match request {
-            Some(request) => self.sign(request, &names, validity, issued_by),
-            None => self.issue(&names, validity, issued_by),
+            Some(request) => self.certify(&request.public_key, &names, validity, issued_by, renews),
+            None => self.generate(&names, validity, issued_by, renews),
         }
     }
 
@@ -192,12 +187,29 @@ impl DeviceCa {
         std::fs::read_to_string(&path).map_err(PkiError::file(&path))
     }
 
+    fn generate(
+        &self,
+        names: &DeviceNames,
+        validity: Validity,
+        issued_by: &str,
+        renews: Option<&Record>,
+    ) -> Result<Issued, PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        let issued = self.certify(&key, names, validity, issued_by, renews)?;
+        Ok(Issued {
+            key_pem: Some(key_pem),
+            ..issued
+        })
+    }
+
     fn certify(
         &self,
         public_key: &impl PublicKeyData,
         names: &DeviceNames,
         validity: Validity,
         issued_by: &str,
+        renews: Option<&Record>,
     ) -> Result<Issued, PkiError> {
         let Validity { days, now } = validity;
         if !(1..=DAYS_MAX).contains(&days) {
@@ -226,7 +238,7 @@ impl DeviceCa {
             issued_by: issued_by.to_owned(),
             revoked: None,
         };
-        self.enter(&record, &certificate.pem())?;
+        self.enter(&record, &certificate.pem(), renews)?;
         Ok(Issued {
             record,
             certificate_pem: certificate.pem(),
@@ -235,8 +247,23 @@ impl DeviceCa {
     }
 
     /// Before anybody holds the certificate, so that nothing exists that cannot be revoked.
-    fn enter(&self, record: &Record, certificate_pem: &str) -> Result<(), PkiError> {
+    fn enter(
+        &self,
+        record: &Record,
+        certificate_pem: &str,
+        renews: Option<&Record>,
+    ) -> Result<(), PkiError> {
         let mut locked = LockedLedger::open(&self.folder)?;
+        // Whoever revoked the earlier one meanwhile has not seen this one.
+        if let Some(earlier) = renews
+            && locked
+                .ledger
+                .certificates
+                .iter()
+                .any(|known| known.serial == earlier.serial && known.revoked.is_some())
+        {
+            return Err(PkiError::Revoked(earlier.name.clone()));
+        }
         let copy = self.copy_path(record);
         let copies = self.folder.join("issued");
         files::create_folder(&copies).map_err(PkiError::file(&copies))?;

@@ -383,6 +383,22 @@ fn a_renewed_certificate_has_the_same_names_and_another_serial() {
     assert_eq!(lab.ca.find("pump-7").unwrap().len(), 2);
 }
 
+/// As it is when the revocation comes between the look and the ledger's lock.
+#[test]
+fn what_was_revoked_meanwhile_is_not_renewed() {
+    let lab = Lab::new();
+    let earlier = lab.issue("pump-7").record;
+    lab.ca
+        .revoke("pump-7", RevocationReason::KeyCompromise, lab.now)
+        .unwrap();
+    let names = DeviceNames::named("pump-7").unwrap();
+    let renewed = lab
+        .ca
+        .generate(&names, Validity::starting(lab.now), "test", Some(&earlier));
+    assert!(matches!(renewed, Err(PkiError::Revoked(name)) if name == "pump-7"));
+    assert_eq!(lab.ca.list().unwrap().len(), 1);
+}
+
 #[test]
 fn files_are_private_and_never_overwritten() {
     use std::os::unix::fs::PermissionsExt;
