@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use hyper::Method as HttpMethod;
 use hyper::header::AUTHORIZATION;
@@ -10,8 +11,9 @@ use subtle::ConstantTimeEq;
 use super::call::Visit;
 use super::problem::Problem;
 use super::route::By;
+use super::server::Shared;
 use crate::audit::{Event, Kind, Outcome};
-use crate::identity::{Identity, Method, Role, cookie};
+use crate::identity::{Identity, Method, Rejection, Role, cookie};
 use crate::limits::Attempt;
 
 /// Somebody who may do what he asked for: only [`Visit::permit`] makes one.
@@ -136,7 +138,8 @@ impl Visit {
             }
             Err(rejection) => {
                 let was_locked_out = limits.attempt(&attempt, self.now).is_err();
-                self.record_failure(&attempt, rejection.to_string());
+                self.shared
+                    .record_failure(&attempt, rejection.to_string(), self.now, self.wall);
                 Err(if was_locked_out {
                     Problem::TooManyTries { seconds: 60 }
                 } else {
@@ -198,33 +201,54 @@ impl Visit {
         let fields = self.headers.get_all(hyper::header::COOKIE).into_iter();
         cookie::value_in(fields.map(|field| field.as_bytes()))
     }
+}
 
-    /// Counts a failed login and writes it down, with the ban it may have led to.
-    pub(super) fn record_failure(&self, attempt: &Attempt<'_>, reason: String) {
-        let lockout = self
-            .shared
-            .node
-            .limits()
-            .failed(attempt, self.now, self.wall);
-        let event = Event {
-            kind: Kind::Authenticate,
-            outcome: Outcome::Refused,
-            username: attempt.username.map(Into::into),
-            ip: Some(self.ip),
-            listener: Some("admin".into()),
-            method: Some(attempt.method.0),
-            reason,
-            ..Event::default()
-        };
-        let node = &self.shared.node;
-        if let Some(lockout) = lockout {
-            let _ = node.record(Event {
+impl Shared {
+    /// Writes down why somebody is not let in. A guess counts as a failed login; our own trouble does not.
+    pub(super) fn record_rejection(
+        &self,
+        attempt: &Attempt<'_>,
+        rejection: &Rejection,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        if rejection.is_failure_of_client() {
+            return self.record_failure(attempt, rejection.to_string(), now, wall);
+        }
+        let _ = self.node.record(Event {
+            outcome: Outcome::Failed,
+            ..about(attempt, rejection.to_string())
+        });
+    }
+
+    /// Counts a failed login and writes it down, with the ban it may have led to. The refusal stands whether or not it could be written.
+    fn record_failure(
+        &self,
+        attempt: &Attempt<'_>,
+        reason: String,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        if let Some(lockout) = self.node.limits().failed(attempt, now, wall) {
+            let _ = self.node.record(Event {
                 kind: Kind::Ban,
-                reason: lockout.to_string(),
-                ..event.clone()
+                ..about(attempt, lockout.to_string())
             });
         }
-        let _ = node.record(event);
+        let _ = self.node.record(about(attempt, reason));
+    }
+}
+
+fn about(attempt: &Attempt<'_>, reason: String) -> Event {
+    Event {
+        kind: Kind::Authenticate,
+        outcome: Outcome::Refused,
+        username: attempt.username.map(Into::into),
+        ip: Some(attempt.ip),
+        listener: Some("admin".into()),
+        method: Some(attempt.method.0),
+        reason,
+        ..Event::default()
     }
 }
 

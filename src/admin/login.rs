@@ -135,22 +135,14 @@ async fn identify(visit: &Visit, username: String, password: Secret) -> Result<I
             limits.succeeded(&attempt, visit.now);
             Ok(identity)
         }
-        Err(rejection) if rejection.is_failure_of_client() => {
-            visit.record_failure(&attempt, rejection.to_string());
-            Err(Problem::NotAuthenticated)
-        }
         Err(rejection) => {
-            let event = Event {
-                kind: Kind::Authenticate,
-                outcome: Audited::Failed,
-                username: Some(username.as_str().into()),
-                ip: Some(visit.ip),
-                listener: Some("admin".into()),
-                reason: rejection.to_string(),
-                ..Event::default()
-            };
-            let _ = visit.shared.node.record(event);
-            Err(Problem::NotReady("no password can be checked now"))
+            visit
+                .shared
+                .record_rejection(&attempt, &rejection, visit.now, visit.wall);
+            Err(match rejection.is_failure_of_client() {
+                true => Problem::NotAuthenticated,
+                false => Problem::NotReady("no password can be checked now"),
+            })
         }
     }
 }

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 use super::answer::{self, Answer, Outcome};
 use super::call::{Call, Query, Visit};
@@ -24,6 +25,7 @@ use super::problem::Problem;
 use super::route::{Demand, Handler, Route};
 use super::routes::ROUTES;
 use super::tokens::Tokens;
+use crate::audit::{Event, Kind, Outcome as Audited};
 use crate::identity::io::logins::Logins;
 use crate::identity::{Credentials, Identity, Method, PresentedCertificate, Repute};
 use crate::limits::Attempt;
@@ -129,10 +131,23 @@ impl Server {
 impl Shared {
     async fn converse(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
         let tls = self.tls.load_full();
-        let Ok(Ok((stream, tls))) = timeout(PATIENCE, tls.accept(stream)).await else {
-            // Scanners end here; a certificate that was refused did too, and is counted as a failed login would be.
-            return;
+        let reason = match timeout(PATIENCE, tls.accept(stream)).await {
+            Ok(Ok((stream, tls))) => return self.serve(stream, tls, ip).await,
+            Ok(Err(error)) => format!("TLS: {error}"),
+            Err(_) => "the TLS handshake took too long".to_owned(),
         };
+        // Scanners end here, and certificates that are not believed: not believed anyway, whether or not it could be written down.
+        let _ = self.node.record(Event {
+            kind: Kind::Screen,
+            outcome: Audited::Refused,
+            ip: Some(ip),
+            listener: Some("admin".into()),
+            reason,
+            ..Event::default()
+        });
+    }
+
+    async fn serve(self: &Arc<Self>, stream: TlsStream<TcpStream>, tls: PeerTls, ip: IpAddr) {
         let identity = self.identify_certificate(&tls, ip).await;
         let peer = Arc::new(Peer { ip, tls, identity });
         let service = service_fn(|request| {
@@ -168,14 +183,23 @@ impl Shared {
             protocol: "http",
             now: SystemTime::now(),
         };
-        let identity = self.node.identify(credentials).await.ok()?;
-        let attempt = Attempt {
+        let attempt = |username| Attempt {
             ip,
             method: Method::CERTIFICATE,
-            username: Some(&identity.username),
+            username,
         };
-        self.node.limits().succeeded(&attempt, Instant::now());
-        Some(identity)
+        let limits = self.node.limits();
+        match self.node.identify(credentials).await {
+            Ok(identity) => {
+                limits.succeeded(&attempt(Some(&identity.username)), Instant::now());
+                Some(identity)
+            }
+            Err(rejection) => {
+                let (now, wall) = (Instant::now(), SystemTime::now());
+                self.record_rejection(&attempt(None), &rejection, now, wall);
+                None
+            }
+        }
     }
 
     async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: &Peer) -> Outcome {

