@@ -6,11 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use hyper::Uri;
 
-use super::ctl::https::{Api, ApiError};
-use crate::client::io::TlsFiles;
+use super::ctl::https::{Access, ApiError};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::store::upkeep::{self, Contents, UpkeepError};
@@ -46,7 +45,8 @@ enum Command {
     Repair,
     /// Write all of it into one portable file that did not exist
     #[command(
-        after_help = "Example, of a folder that nobody uses:\n  wardgate store export backup.wardgate --path data/store\nExample, of a running node:\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token --ca wardgate-data/devices/ca.pem"
+        after_help = "Example, of a folder that nobody uses:\n  wardgate store export backup.wardgate --path data/store\nExample, of a running node:\n  wardgate store export backup.wardgate --url https://localhost:18083 --token-file token --ca wardgate-data/devices/ca.pem",
+        group = ArgGroup::new("of a node").args(["token_file", "ca", "cert", "key"]).multiple(true).requires("url")
     )]
     Export {
         file: PathBuf,
@@ -64,18 +64,8 @@ struct NodeArgs {
     /// The admin listener of a running node, instead of a folder
     #[arg(long, value_name = "URL", conflicts_with = "path")]
     url: Option<Uri>,
-    /// A file that holds an API token (see `ctl token new`)
-    #[arg(long, value_name = "FILE", requires = "url")]
-    token_file: Option<PathBuf>,
-    /// Who may have signed the node's certificate, PEM; without it, whom the system trusts
-    #[arg(long, value_name = "FILE", requires = "url")]
-    ca: Option<PathBuf>,
-    /// Own certificate chain, PEM, in place of a token
-    #[arg(long, value_name = "FILE", requires_all = ["key", "url"])]
-    cert: Option<PathBuf>,
-    /// Private key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -209,15 +199,7 @@ fn written(
 
 impl NodeArgs {
     fn export(&self, url: &Uri, out: &mut impl Write) -> Result<(), Failure> {
-        let api = Api {
-            url: url.clone(),
-            tls: TlsFiles {
-                ca: self.ca.clone(),
-                certificate: self.cert.clone(),
-                private_key: self.key.clone(),
-            },
-            token_file: self.token_file.clone(),
-        };
+        let api = self.access.api(url.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -2,6 +2,7 @@
 
 use super::{away, publish, publisher, setup, store, waiting};
 use crate::support::Broker;
+use crate::support::broker::wardgate;
 use std::fs;
 use std::path::PathBuf;
 
@@ -34,6 +35,19 @@ fn a_store_is_checked_saved_and_brought_back() {
     );
     let backup = broker.path().join("backup");
     let backup = backup.to_str().unwrap();
+    // The folder that a relative path to a configuration leads to is the same.
+    let name = PathBuf::from(broker.path().file_name().unwrap());
+    let by_configuration = wardgate()
+        .current_dir(broker.path().parent().unwrap())
+        .args(["store", "check", "--config"])
+        .arg(name.join("wardgate.yaml"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&by_configuration.stdout),
+        told,
+        "{by_configuration:?}"
+    );
     store(&folder, &["export", backup]).unwrap();
     let refused = store(&folder, &["import", backup]).unwrap_err();
     assert!(refused.contains("empty folder"), "{refused}");

@@ -362,16 +362,18 @@ impl Drop for Broker {
     }
 }
 
+/// From the folder above, with a relative path: whatever the configuration names is beside it all the same.
 fn launch(setup: &Setup) -> Child {
-    let config = setup.path().join("wardgate.yaml");
-    fs::write(&config, &setup.yaml).unwrap();
+    let (above, name) = (setup.path().parent(), setup.path().file_name());
+    let config = Path::new(name.unwrap()).join("wardgate.yaml");
+    fs::write(setup.path().join("wardgate.yaml"), &setup.yaml).unwrap();
     wardgate()
         .args(["serve", "--config"])
         .arg(config)
         .arg("--port-file")
         .arg(setup.path().join("ports.json"))
         .envs(setup.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(setup.path())
+        .current_dir(above.unwrap())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

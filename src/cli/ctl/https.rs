@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
@@ -19,11 +20,42 @@ use tokio_rustls::TlsConnector;
 
 use crate::client::io::{TlsFiles, TlsSetupError};
 
-/// The node, and what proves who asks.
+/// What proves who asks, and what proves the node.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Access {
+    /// A file that holds an API token (see `ctl token new`)
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Who may have signed the node's certificate, PEM; without it, whom the system trusts
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Own certificate chain, PEM, in place of a token
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl Access {
+    pub(in crate::cli) fn api(&self, url: Uri) -> Api {
+        Api {
+            url,
+            tls: TlsFiles {
+                ca: self.ca.clone(),
+                certificate: self.cert.clone(),
+                private_key: self.key.clone(),
+            },
+            token_file: self.token_file.clone(),
+        }
+    }
+}
+
+/// The node, and who asks.
 pub(in crate::cli) struct Api {
-    pub(in crate::cli) url: Uri,
-    pub(in crate::cli) tls: TlsFiles,
-    pub(in crate::cli) token_file: Option<PathBuf>,
+    url: Uri,
+    tls: TlsFiles,
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]

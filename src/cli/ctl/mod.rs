@@ -12,9 +12,8 @@ use clap::{Args, Subcommand};
 use hyper::{Method, Uri};
 use serde_json::{Value, json};
 
-use self::https::{Api, ApiError, encoded};
+use self::https::{Access, Api, ApiError, encoded};
 use crate::admin::{TokenError, Tokens};
-use crate::client::io::TlsFiles;
 use crate::config::Config;
 use crate::identity::Role;
 use crate::limits::{BanSubject, NotABanSubject};
@@ -35,18 +34,8 @@ pub struct CtlArgs {
         default_value = "https://localhost:18083"
     )]
     url: Uri,
-    /// A file that holds an API token (see `ctl token new`)
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Who may have signed the node's certificate, PEM; without it, whom the system trusts
-    #[arg(long, global = true, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Own certificate chain, PEM, in place of a token
-    #[arg(long, global = true, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// Private key of the certificate, PEM
-    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -177,10 +166,7 @@ pub fn run(arguments: CtlArgs) -> ExitCode {
 fn answer(arguments: CtlArgs) -> Result<String, Failure> {
     let CtlArgs {
         url,
-        token_file,
-        ca,
-        cert,
-        key,
+        access,
         json,
         command,
     } = arguments;
@@ -192,16 +178,7 @@ fn answer(arguments: CtlArgs) -> Result<String, Failure> {
     {
         return new_token(config, *scope, *days);
     }
-    let tls = TlsFiles {
-        ca,
-        certificate: cert,
-        private_key: key,
-    };
-    let api = Api {
-        url,
-        tls,
-        token_file,
-    };
+    let api = access.api(url);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
