@@ -1,29 +1,24 @@
 //! Bans outlive the process: read at the start, written down when they change. Contract section 6.
 
-use super::node::Node;
+use super::kept::Kept;
 use crate::limits::{Ban, Limits};
-use crate::pki::files;
 use crate::problem::Problem;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// All that the list can hold, with room.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
-pub(super) fn file(data_dir: &Path) -> PathBuf {
+fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("bans.json")
 }
 
-/// What was written down below this folder.
+/// Takes up what was written down below this folder. A file that is damaged is a problem of the start: going on would let in
+/// whom somebody kept out.
 pub fn restore_bans(limits: &Limits, data_dir: &Path) -> Result<(), Problem> {
-    restore(limits, &file(data_dir))
-}
-
-/// A file that is damaged is a problem of the start: going on would let in whom somebody kept out.
-pub(super) fn restore(limits: &Limits, path: &Path) -> Result<(), Problem> {
+    let path = &file(data_dir);
     let wrong = |error: io::Error| Problem::whole(path, format!("bans: {error}"));
     let text = match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > LONGEST => {
@@ -38,25 +33,12 @@ pub(super) fn restore(limits: &Limits, path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes the list within a second of each change.
-pub(super) async fn keep(node: Arc<Node>, path: PathBuf) {
-    let mut written = node.limits.bans_generation();
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        let generation = node.limits.bans_generation();
-        if generation == written {
-            continue;
-        }
-        let (limits, path) = (Arc::clone(&node.limits), path.clone());
-        let result = tokio::task::spawn_blocking(move || {
-            let bans = limits.bans(Instant::now(), SystemTime::now());
-            let text = serde_json::to_vec(&bans).map_err(io::Error::other)?;
-            files::rewrite(&path, &text)
-        });
-        match result.await {
-            Ok(Ok(())) => written = generation,
-            Ok(Err(error)) => tracing::error!(%error, "the bans could not be written down"),
-            Err(error) => tracing::error!(%error, "the bans could not be written down"),
-        }
-    }
+/// The file that they are kept in, once it has been read.
+pub(super) fn kept(limits: &Limits, data_dir: &Path) -> Kept {
+    let content = |limits: &Limits| {
+        let bans = limits.bans(Instant::now(), SystemTime::now());
+        serde_json::to_vec(&bans).map_err(io::Error::other)
+    };
+    let what = ("bans", file(data_dir));
+    Kept::new(what, INTERVAL, limits, Limits::bans_generation, content)
 }

@@ -9,6 +9,8 @@ mod directory_round;
 mod directory_watch;
 mod doors;
 mod gatekeeper;
+mod good_logins;
+mod kept;
 mod listening;
 mod node;
 mod office;
@@ -25,6 +27,7 @@ mod watch;
 mod worker;
 
 pub use self::bans::restore_bans;
+pub use self::good_logins::limits_as_kept;
 pub use self::node::Node;
 pub use self::running::Running;
 pub use self::start::{StartError, start};

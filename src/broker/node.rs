@@ -1,5 +1,6 @@
 //! What every connection of this process shares.
 
+use super::kept::Kept;
 use crate::admin::Denials;
 use crate::admission::{Cause, Refused, lockout_reason};
 use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
@@ -22,6 +23,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// What the router's store is, where it outlives the process.
     pub embedded: Option<Arc<Embedded>>,
+    /// What the limits know and a restart must not lose.
+    pub(super) kept: Vec<Arc<Kept>>,
     /// The last refusals of policies, for those who ask why.
     pub denials: Denials,
 }

@@ -188,6 +188,7 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         node.router.store().close();
+        node.kept.iter().for_each(|kept| kept.write(&node.limits));
         node.audit.close(grace);
     }
 }

@@ -3,6 +3,8 @@
 use super::bans;
 use super::directory_watch;
 use super::doors::Common;
+use super::good_logins;
+use super::kept::keep;
 use super::listening::Listening;
 use super::node::Node;
 use super::office::Office;
@@ -17,7 +19,6 @@ use crate::admission::Rules;
 use crate::config::Config;
 use crate::identity::io::BackEnds;
 use crate::identity::io::logins::Logins;
-use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::router::{Restored, Router, Store};
 use crate::store::{self, Embedded};
@@ -77,10 +78,10 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
             sys::publish_forever(Arc::clone(&of), interval)
         });
     }
-    let (of, file_of_bans) = (Arc::clone(&node), bans::file(&config.data_dir));
-    keep_running(&node, move || {
-        bans::keep(Arc::clone(&of), file_of_bans.clone())
-    });
+    for kept in &node.kept {
+        let (of, kept) = (Arc::clone(&node), Arc::clone(kept));
+        keep_running(&node, move || keep(Arc::clone(&of), Arc::clone(&kept)));
+    }
     let running = Running::new(Arc::clone(&node), (config, file), listening, addresses);
     if let Some(office) = office {
         office.open(&running);
@@ -109,9 +110,12 @@ fn node(config: &Config) -> Result<Node, StartError> {
     let audit = AuditLog::open(&config.audit, &config.audit_folder(), Arc::clone(&metrics))
         .map_err(StartError::Audit)?;
     let now = Instant::now();
-    let limits = Arc::new(Limits::new(config.limits.clone(), rand::random(), now));
-    bans::restore(&limits, &bans::file(&config.data_dir))
+    let (limits, good_logins) = good_logins::limits(&config.limits, &config.data_dir, now);
+    let limits = Arc::new(limits);
+    bans::restore_bans(&limits, &config.data_dir)
         .map_err(|problem| StartError::Problems(vec![problem]))?;
+    let bans = bans::kept(&limits, &config.data_dir);
+    let kept = [Some(bans), good_logins].into_iter().flatten();
     let (embedded, restored) = match store(config, now)? {
         Some((store, restored)) => (Some(store), restored),
         None => (None, Restored::default()),
@@ -125,6 +129,7 @@ fn node(config: &Config) -> Result<Node, StartError> {
     Ok(Node {
         router,
         limits,
+        kept: kept.map(Arc::new).collect(),
         settings: ArcSwap::from_pointee(config.mqtt.clone()),
         back_ends: ArcSwap::new(back_ends),
         audit: Arc::new(audit),

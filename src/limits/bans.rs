@@ -5,13 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-use super::gcra::{Nanos, nanos};
+use super::gcra::Nanos;
 use super::ranges::Lengths;
+use super::wall::{later, unix, unix_of};
 use crate::address::Cidr;
 use crate::identity::Method;
 
@@ -154,7 +155,7 @@ impl Bans {
         reason: String,
         until: Nanos,
         now: Nanos,
-        wall: SystemTime,
+        since: u64,
     ) {
         let mut list = self.list.write();
         list.sweep(now);
@@ -170,7 +171,7 @@ impl Bans {
             Entry {
                 reason,
                 by: None,
-                since: unix(wall),
+                since,
                 until: Some(until),
                 number: 0,
             },
@@ -256,7 +257,8 @@ impl Bans {
             match (&ban.subject, ban.by.is_some(), method, ban.until) {
                 (BanSubject::Ip(range), false, Some(Some(method)), Some(until)) => {
                     let until = later(now, until.saturating_sub(unix(wall)));
-                    self.place_automatic(*range, method, shortened(ban.reason), until, now, wall);
+                    let reason = shortened(ban.reason);
+                    self.place_automatic(*range, method, reason, until, now, ban.since);
                 }
                 (_, true, None | Some(Some(_)), _) => {
                     // A full list keeps its newest.
@@ -350,26 +352,14 @@ impl Entry {
 }
 
 fn shown(key: &Key, entry: &Entry, now: Nanos, wall: SystemTime) -> Ban {
-    let left = |until: Nanos| Duration::from_nanos(until.saturating_sub(now)).as_secs();
     Ban {
         subject: key.subject.clone(),
         method: key.method.map(|Method(name)| name.to_owned()),
         reason: entry.reason.clone(),
         by: entry.by.clone(),
         since: entry.since,
-        until: entry
-            .until
-            .map(|until| unix(wall).saturating_add(left(until))),
+        until: entry.until.map(|until| unix_of(until, now, wall)),
     }
-}
-
-fn later(now: Nanos, seconds: u64) -> Nanos {
-    now.saturating_add(nanos(Duration::from_secs(seconds)))
-}
-
-fn unix(wall: SystemTime) -> u64 {
-    wall.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 fn shortened(reason: String) -> String {
@@ -421,6 +411,8 @@ const MAX_NAME: usize = 1024;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: Nanos = 1_000_000_000;
@@ -507,7 +499,7 @@ mod tests {
             "20 failed logins".into(),
             901 * SECOND,
             SECOND,
-            wall(1000),
+            1000,
         );
         // A day back: no ban lasts a day longer.
         assert!(
@@ -572,7 +564,7 @@ mod tests {
                 String::new(),
                 until,
                 SECOND,
-                wall(1000),
+                1000,
             );
         }
         assert_eq!(bans.count(), OPERATOR_BANS + AUTOMATIC_BANS);

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::Refusal;
-use super::bans::Bans;
+use super::bans::{Ban, BanSubject, Bans};
 use super::config::{Count, FailuresConfig};
 use super::gcra::{Epoch, Nanos, Quota, nanos};
 use super::keys::Keys;
 use super::recent::{Recent, Window};
+use super::records::{KEY_LENGTH, Records};
 use super::table::{Table, Weighed};
+use super::wall::{later, unix};
 use crate::address::Cidr;
 use crate::identity::{Method, Repute};
 
@@ -39,8 +41,7 @@ pub(super) struct Failures {
     /// Each user at each address.
     pairs: Table<Recent>,
     bans: Table<Strikes>,
-    good_addresses: Table<Seen>,
-    good_pairs: Table<Seen>,
+    records: Records,
 }
 
 /// How often an address was banned, until a day after the last ban.
@@ -50,31 +51,21 @@ struct Strikes {
     until: Nanos,
 }
 
-/// The last good login.
-#[derive(Clone, Copy)]
-struct Seen(Nanos);
-
 impl Weighed for Strikes {
     fn weight(&self, now: Nanos) -> u64 {
         self.until.saturating_sub(now)
     }
 }
 
-impl Weighed for Seen {
-    fn weight(&self, _: Nanos) -> u64 {
-        self.0
-    }
-}
-
 impl Failures {
-    pub(super) fn new() -> Self {
+    /// `key` is of the memory of good logins.
+    pub(super) fn new(key: &[u8; KEY_LENGTH]) -> Self {
         Self {
             addresses: Table::new(CAPACITY),
             users: Table::new(CAPACITY),
             pairs: Table::new(CAPACITY),
             bans: Table::new(CAPACITY),
-            good_addresses: Table::new(CAPACITY),
-            good_pairs: Table::new(CAPACITY),
+            records: Records::new(key),
         }
     }
 
@@ -85,11 +76,11 @@ impl Failures {
         attempt: &Attempt<'_>,
         (epoch, now): (Epoch, Nanos),
     ) -> Result<Repute, Refusal> {
-        let pair = attempt.username.map(|name| keys.name_at(attempt.ip, name));
-        let has_record = pair.is_some_and(|pair| self.is_good(&self.good_pairs, pair, now));
+        let has_record = self.has_record(attempt, now);
         let slow = |table: &Table<Recent>, key| slowed(table, key, config, epoch, now);
         if let Some((_, until)) = bans.of_address(attempt.ip, Some(attempt.method), now) {
-            return match pair.filter(|_| has_record) {
+            let name = attempt.username.filter(|_| has_record);
+            return match name.map(|name| keys.name_at(attempt.ip, name)) {
                 Some(pair) => slow(&self.pairs, pair).map(|()| Repute::Known),
                 None => Err(Refusal::AddressLockedOut {
                     until: until.map(|until| epoch.instant(until)),
@@ -156,7 +147,7 @@ impl Failures {
             lockout.to_string(),
             until,
             now,
-            wall,
+            unix(wall),
         );
         Some(lockout)
     }
@@ -173,14 +164,9 @@ impl Failures {
         if attempt.method == Method::ANONYMOUS {
             return;
         }
-        let seen = |table: &Table<Seen>, key| {
-            table.update(key, now, |_| Seen(now), |seen| *seen = Seen(now))
-        };
-        seen(&self.good_addresses, keys.address(attempt.ip));
+        self.records.good(attempt.ip, attempt.username, now);
         let Some(name) = attempt.username else { return };
-        let pair = keys.name_at(attempt.ip, name);
-        seen(&self.good_pairs, pair);
-        let Some(failed) = self.pairs.remove(pair) else {
+        let Some(failed) = self.pairs.remove(keys.name_at(attempt.ip, name)) else {
             return;
         };
         let failed = failed.count(Window::new(config.window.get()), now);
@@ -202,9 +188,44 @@ impl Failures {
         }
     }
 
-    /// Whether somebody logged in well from the address lately.
-    pub(super) fn is_known(&self, address: u64, now: Nanos) -> bool {
-        self.is_good(&self.good_addresses, address, now)
+    /// Who logged in well from where lately.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Whether this name logged in well from this address lately.
+    pub(super) fn has_record(&self, attempt: &Attempt<'_>, now: Nanos) -> bool {
+        attempt
+            .username
+            .is_some_and(|name| self.records.knows(attempt.ip, name, now))
+    }
+
+    /// A ban that an earlier process placed: the next is longer.
+    pub(super) fn recall(
+        &self,
+        (config, keys): (&FailuresConfig, &Keys),
+        ban: &Ban,
+        now: Nanos,
+        wall: SystemTime,
+    ) {
+        let (BanSubject::Ip(range), Some(method), None, Some(until)) =
+            (&ban.subject, &ban.method, &ban.by, ban.until)
+        else {
+            return;
+        };
+        let lasts = Duration::from_secs(until.saturating_sub(ban.since));
+        let mut count = 1u32;
+        while growing(config.ban.get(), count) <= lasts && count < u32::BITS {
+            count = count.saturating_add(1);
+        }
+        let ends = later(now, until.saturating_sub(unix(wall)));
+        let strikes = Strikes {
+            count,
+            until: ends.saturating_add(nanos(LONGEST_BAN)),
+        };
+        let key = keys.address_by(range.network(), method);
+        self.bans
+            .update(key, now, |_| strikes, |there| *there = strikes);
     }
 
     /// Failures of a user within the window.
@@ -221,12 +242,6 @@ impl Failures {
         })
     }
 
-    fn is_good(&self, table: &Table<Seen>, key: u64, now: Nanos) -> bool {
-        table
-            .find(key)
-            .is_some_and(|Seen(at)| now.saturating_sub(at) < nanos(GOOD_FOR))
-    }
-
     /// How long an address is banned this time: twice as long as the last time, within a day of it.
     fn strike(&self, address: u64, ban: Duration, now: Nanos) -> Duration {
         let change = |strikes: &mut Strikes| {
@@ -235,9 +250,7 @@ impl Failures {
             } else {
                 0
             };
-            let duration = ban
-                .saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX))
-                .min(LONGEST_BAN.max(ban));
+            let duration = growing(ban, before);
             strikes.count = before.saturating_add(1);
             strikes.until = now.saturating_add(nanos(duration.saturating_add(LONGEST_BAN)));
             duration
@@ -245,6 +258,12 @@ impl Failures {
         self.bans
             .update(address, now, |_| Strikes::default(), change)
     }
+}
+
+/// The ban after so many before it.
+fn growing(ban: Duration, before: u32) -> Duration {
+    ban.saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX))
+        .min(LONGEST_BAN.max(ban))
 }
 
 /// Six tries a window, one after another.
@@ -289,8 +308,6 @@ impl std::fmt::Display for Lockout {
 
 /// Entries of each table.
 const CAPACITY: usize = 65_536;
-/// How long a good login is remembered in favour of its address.
-const GOOD_FOR: Duration = Duration::from_secs(7 * 86_400);
 const LONGEST_BAN: Duration = Duration::from_secs(86_400);
 const SLOWED_TRIES: u64 = 6;
 
@@ -317,7 +334,7 @@ mod tests {
                 config: serde_saphyr::from_str(yaml).unwrap(),
                 bans: Bans::default(),
                 keys: Keys::new([1, 2, 3, 4]),
-                failures: Failures::new(),
+                failures: Failures::new(&[5; KEY_LENGTH]),
                 epoch: Epoch::new(Instant::now()),
             }
         }
@@ -388,6 +405,33 @@ mod tests {
                 "another address"
             );
             second += expected * 60 + 100;
+        }
+    }
+
+    #[test]
+    fn bans_go_on_growing_after_a_restart() {
+        let minutes = |door: &Door, second| {
+            let fail = |_| door.login(Method::PASSWORD, "192.0.2.1", "a", false, second);
+            let lockout = (0..10).filter_map(|n| fail(n).unwrap()).next().unwrap();
+            lockout.duration.as_secs() / 60
+        };
+        let wall = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let (mut expected, mut second) = (15, 1000);
+        let mut kept: Vec<Ban> = Vec::new();
+        for _ in 0..5 {
+            let door = Door::new("{}");
+            for ban in &kept {
+                let with = (&door.config, &door.keys);
+                door.failures
+                    .recall(with, ban, second * SECOND, wall(second));
+            }
+            // The ban itself has been lifted, or the tenth would not be judged.
+            assert_eq!(minutes(&door, second), expected);
+            kept = door.bans.all(second * SECOND, SystemTime::UNIX_EPOCH);
+            for ban in &mut kept {
+                (ban.since, ban.until) = (second, Some(second + expected * 60));
+            }
+            (expected, second) = (expected * 2, second + 10);
         }
     }
 

@@ -15,10 +15,12 @@ mod lockout;
 mod overload;
 mod ranges;
 mod recent;
+mod records;
 mod refusal;
 mod state;
 mod table;
 mod tally;
+mod wall;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub use self::gate::ConnectionSlot;
 pub use self::handshakes::{Evicted, Handshake};
 pub use self::lockout::{Attempt, Lockout};
 pub use self::overload::{Overload, Reading, Stage};
+pub use self::records::{KEY_LENGTH as RECORDS_KEY_LENGTH, UnreadableRecords};
 pub use self::refusal::{LABELS, Limiter, Refusal};
 pub use self::state::{RetainedClaim, SessionClaim};
 pub use self::tally::{Slot, Tally};
@@ -113,6 +116,20 @@ pub struct Standing {
 impl Limits {
     /// The seed must be random: it keeps strangers from choosing addresses and names that share a place in a table.
     pub fn new(config: LimitsConfig, seed: [u64; 4], now: Instant) -> Self {
+        let mut key = [0; RECORDS_KEY_LENGTH];
+        for (part, word) in key.chunks_exact_mut(size_of::<u64>()).zip(seed) {
+            part.copy_from_slice(&word.to_ne_bytes());
+        }
+        Self::remembering(config, seed, &key, now)
+    }
+
+    /// Like [`Self::new`], and what is remembered of good logins can be taken up by another process that has the key.
+    pub fn remembering(
+        config: LimitsConfig,
+        seed: [u64; 4],
+        key: &[u8; RECORDS_KEY_LENGTH],
+        now: Instant,
+    ) -> Self {
         let (epoch, keys) = (Epoch::new(now), Keys::new(seed));
         Self {
             settings: ArcSwap::from_pointee(Settings::new(config, epoch)),
@@ -120,7 +137,7 @@ impl Limits {
             gate: Gate::new(&keys),
             handshakes: Handshakes::default(),
             bans: Bans::default(),
-            failures: Failures::new(),
+            failures: Failures::new(key),
             flapping: Table::new(FLAPPING),
             users: Arc::new(Tallies::new(keys.hasher())),
             buckets: Arc::new(Kept::new(keys.hasher())),
@@ -151,7 +168,7 @@ impl Limits {
         let settings = self.settings.load();
         self.screened(&settings, ip, methods, now)?;
         let key = self.keys.address(ip);
-        let is_known = self.failures.is_known(key, now);
+        let is_known = self.failures.records().knows_address(ip, now);
         let slot = self.gate.enter(&settings.gate, ip, key, is_known, now)?;
         Ok(Admission { slot, is_known })
     }
@@ -313,11 +330,37 @@ impl Limits {
 
     /// What was written down before the last stop.
     pub fn restore_bans(&self, bans: Vec<Ban>, now: Instant, wall: SystemTime) {
-        self.bans.restore(bans, self.epoch.nanos(now), wall);
+        let now = self.epoch.nanos(now);
+        let config = &self.settings.load().config.failures;
+        for ban in &bans {
+            self.failures.recall((config, &self.keys), ban, now, wall);
+        }
+        self.bans.restore(bans, now, wall);
     }
 
     pub fn bans_generation(&self) -> u64 {
         self.bans.generation()
+    }
+
+    /// Who logged in well from where lately, sealed: to write down when `records_generation` has changed.
+    pub fn records(&self, now: Instant, wall: SystemTime) -> Vec<u8> {
+        self.failures.records().sealed(self.epoch.nanos(now), wall)
+    }
+
+    /// What was written down before the last stop, and how many entries that is.
+    pub fn restore_records(
+        &self,
+        bytes: &[u8],
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<usize, UnreadableRecords> {
+        self.failures
+            .records()
+            .unseal(bytes, self.epoch.nanos(now), wall)
+    }
+
+    pub fn records_generation(&self) -> u64 {
+        self.failures.records().generation()
     }
 
     /// What is shed from now on; from the first stage on addresses without a recent good login are refused. Gives what was shed until now.
@@ -422,7 +465,7 @@ impl Limits {
             return Ok(());
         }
         // Whoever logged in well from here is not locked out: who it is will only be known later. (IDN-13)
-        if self.failures.is_known(self.keys.address(ip), now) {
+        if self.failures.records().knows_address(ip, now) {
             return Ok(());
         }
         let until = lockouts.iter().filter_map(|(_, until)| *until).min();

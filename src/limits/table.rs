@@ -73,6 +73,15 @@ impl<V: Weighed> Table<V> {
         Some(shard.swap_remove(at).1)
     }
 
+    /// Every entry as it is now, a shard at a time.
+    pub(super) fn all(&self) -> Vec<(u64, V)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend_from_slice(&shard.lock());
+        }
+        all
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()

@@ -13,6 +13,7 @@ mod support;
 
 mod directory;
 mod identity;
+mod lockout;
 mod logs;
 mod overload;
 mod policy;

@@ -4,17 +4,16 @@ use super::recorded::{self, Recorded};
 use super::source::Source;
 use super::subject::Somebody;
 use super::{REFUSED, complain, refuse, say};
-use crate::broker::restore_bans;
+use crate::broker::{limits_as_kept, restore_bans};
 use crate::config::Config;
 use crate::identity::Subject;
-use crate::limits::{self, Explained, Limits};
+use crate::limits::{self, Explained};
 use crate::mqtt::QoS;
 use crate::policy::{Action, Attempt, Explanation};
 use crate::problem::Problem;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fmt::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -168,12 +167,11 @@ impl ExplainArgs {
     }
 }
 
-/// Each limit as it stands for a node that just started: the bans are those written down, what was spent only the node knows.
+/// Each limit as it stands for a node that just started: bans and good logins are those written down, what was spent only the node knows.
 fn standing(config: &Config, subject: &Subject) -> Result<Vec<Explained>, Vec<Problem>> {
     let now = Instant::now();
-    let limits = Limits::new(config.limits.clone(), rand::random(), now);
-    let bans: &Path = &config.data_dir;
-    restore_bans(&limits, bans).map_err(|problem| vec![problem])?;
+    let limits = limits_as_kept(&config.limits, &config.data_dir, now);
+    restore_bans(&limits, &config.data_dir).map_err(|problem| vec![problem])?;
     let login = limits::Attempt {
         ip: subject.ip,
         method: subject.identity.method,

@@ -1,0 +1,73 @@
+//! Failed logins and who suffers for them, over restarts of the real process. Contract section 6, `failures`
+
+use super::support::{Broker, Setup};
+use super::with_users;
+use std::fs;
+
+/// Whose addresses are what a proxy on this machine says.
+const PROXIED: &str = "
+listeners:
+  proxied: { bind: '127.0.0.1:0', transport: tcp, authenticate: [password], allow_insecure: true, proxy_protocol: { trusted: [127.0.0.0/8] } }
+limits:
+  connections: { per_ip: { rate: 100000/s, burst: 100000 } }
+  failures: { per_ip: 3, per_user: 100, window: 10m, ban: 15m }
+";
+const HER_ADDRESS: &str = "192.0.2.1";
+const GOOD: Option<u8> = Some(0);
+
+/// The code of the CONNACK; `None`: closed without one.
+fn login(broker: &Broker, address: &str, name: &str, password: &str) -> Option<u8> {
+    let mut wire = broker.dial_as_named("proxied");
+    let header = format!("PROXY TCP4 {address} 192.0.2.254 4000 1883\r\n");
+    wire.send_bytes(header.as_bytes());
+    // The broker may have closed: the answer tells.
+    let connect = format!("10 .. s'MQTT' 05 C2 0000 <> s'{name}' s'{name}' s'{password}'");
+    let _ = wire.try_send(&super::support::notation::bytes(&connect));
+    wire.receive().map(|connack| connack[3])
+}
+
+fn restart(broker: &mut Broker) {
+    broker.signal("TERM");
+    broker.await_end();
+    broker.start_again();
+}
+
+#[test]
+fn idn_13_bans_and_good_records_outlive_a_restart() {
+    let setup: Setup = with_users(PROXIED);
+    let table = setup.path().join("data/good-logins");
+    let mut broker = setup.start();
+    assert_eq!(login(&broker, HER_ADDRESS, "alice", "right"), GOOD);
+    // A neighbour behind her address guesses until it is banned.
+    for _ in 0..3 {
+        assert_ne!(login(&broker, HER_ADDRESS, "bob", "wrong"), GOOD);
+    }
+    for again in ["at once", "after a restart", "after another"] {
+        assert_ne!(login(&broker, HER_ADDRESS, "bob", "right"), GOOD, "{again}");
+        assert_eq!(
+            login(&broker, HER_ADDRESS, "alice", "right"),
+            GOOD,
+            "{again}"
+        );
+        assert_eq!(login(&broker, "192.0.2.2", "bob", "right"), GOOD, "{again}");
+        restart(&mut broker);
+    }
+    broker.signal("TERM");
+    broker.await_end();
+    let mut damaged = fs::read(&table).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&table, damaged).unwrap();
+    broker.start_again();
+    let told = broker.stderr();
+    assert!(
+        told.contains("good logins of earlier are forgotten"),
+        "{told}"
+    );
+    assert_ne!(
+        login(&broker, HER_ADDRESS, "alice", "right"),
+        GOOD,
+        "forgotten"
+    );
+    assert_eq!(login(&broker, "192.0.2.3", "alice", "right"), GOOD);
+}
