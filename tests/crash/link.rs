@@ -103,6 +103,12 @@ impl Link {
         }
     }
 
+    /// Until the other side closes.
+    pub async fn until_closed(mut self, patience: Duration) -> io::Result<()> {
+        let closed = timeout(patience, async { while self.next().await.is_ok() {} }).await;
+        closed.map_err(io::Error::other)
+    }
+
     /// The next packet, when one comes in that time.
     pub async fn next_within(&mut self, patience: Duration) -> io::Result<Option<Packet>> {
         match timeout(patience, self.next()).await {

@@ -73,8 +73,8 @@ impl Mortal {
         if self.world.phase.get() == Phase::Traffic && self.rng.random_range(0..3) == 0 {
             link.put(&packets::disconnect());
             link.flush().await?;
-            drop(link);
-            // Once the same name is answered again, its DISCONNECT was heard before.
+            // The broker's close says that it was heard: a connection of the same name that comes before that takes the session over, with its will. [MQTT-3.1.4-3]
+            link.until_closed(self.world.patience).await?;
             let again = packets::passing(&name, self.role.version, None);
             let (mut link, _) = Link::open(address, again).await?;
             self.until_noticed(&mut link).await?;
