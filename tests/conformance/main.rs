@@ -17,8 +17,9 @@ mod statements;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::broker::LAB;
+use support::wire::PATIENCE;
 use support::{Setup, Transport, Wire, script};
 
 /// One conversation of a table.
@@ -167,7 +168,12 @@ impl Mosquitto {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while TcpStream::connect(address).is_err() {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = TcpStream::connect(address) {
+            assert!(
+                Instant::now() < deadline,
+                "{program} does not listen on {address} after {PATIENCE:?}: {error}"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         let _ = std::fs::remove_file(config);

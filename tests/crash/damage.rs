@@ -1,19 +1,17 @@
 //! Files that are no longer what was written: a start finds everything, or refuses and names the file and the place.
 
 use super::support::broker::{Broker, Folder, LAB, Setup};
+use super::support::wire::PATIENCE;
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 use wardgate::router::{Fetch, Store};
-use wardgate::session::SessionId;
 use wardgate::store::{Durability, Embedded, OpenError, Options};
 
 /// Folders as crashes left them, with full queues.
@@ -169,7 +167,6 @@ impl Originals {
     }
 }
 
-/// Every fact in the store as a line of text.
 /// A copy as a crash leaves it at a moment when everything on disk was acknowledged: a last commit that nobody was told of may be lost in silence.
 fn acknowledged(killed: &Path, to: &Path) {
     let (store, _) = Embedded::open(
@@ -179,13 +176,24 @@ fn acknowledged(killed: &Path, to: &Path) {
         SystemTime::now(),
     )
     .expect("what a kill left opens");
-    // Of a session that is not there: a commit, and no more than that.
-    let position = store.release(SessionId(u64::MAX), NonZeroU16::MIN);
-    while !store.wait(position, Waker::noop()) {
-        std::thread::sleep(Duration::from_millis(5));
+    // An export ends what was begun before it. When two are the same nothing was written between them, not even what nobody waits for.
+    let export = || {
+        let mut rows = Vec::new();
+        store.export(&mut rows).expect("the store is exported");
+        rows
+    };
+    let (deadline, mut before) = (Instant::now() + PATIENCE, export());
+    loop {
+        let after = export();
+        if after == before {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the store still writes {PATIENCE:?} after it was opened"
+        );
+        before = after;
     }
-    // And what nobody waits for.
-    std::thread::sleep(Duration::from_millis(500));
     copy(killed, to);
     store.close();
 }
@@ -199,6 +207,7 @@ fn options() -> Options {
     }
 }
 
+/// Every fact in the store as a line of text.
 fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
     let now = Instant::now();
     let (store, restored) = Embedded::open(folder.to_owned(), options(), now, SystemTime::now())?;
@@ -233,7 +242,7 @@ fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
                 bytes: 64 * 1024,
                 reply: Box::new(move |page| _ = sender.send(page)),
             });
-            match receiver.recv_timeout(Duration::from_secs(20)) {
+            match receiver.recv_timeout(PATIENCE) {
                 Ok(page) if !page.deliveries.is_empty() || page.more => {
                     queue.extend(page.deliveries);
                 }

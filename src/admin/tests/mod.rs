@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -29,6 +29,9 @@ use crate::net::{ServerTls, Transport};
 use crate::policy::Policies;
 use crate::problem::Problem;
 
+/// Long enough for a loaded machine; nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A broker of two clients and four users: alice may all, olga operates, victor views, and nobody has no role.
 struct Desk {
     limits: Limits,
@@ -40,6 +43,7 @@ struct Desk {
     is_ready: AtomicBool,
     is_auditable: AtomicBool,
     reload_fails: AtomicBool,
+    keeps_no_bans: AtomicBool,
     /// Thousands of bytes that an export comes to; 13 fail at the end.
     export: Mutex<Option<u64>>,
 }
@@ -127,6 +131,15 @@ impl Node for Desk {
 
     fn kick_banned(&self, subject: &BanSubject) -> u64 {
         u64::from(subject.concerns(IpAddr::from([192, 0, 2, 7]), "pump-7", "pump-7"))
+    }
+
+    fn keep_bans(&self) -> Pending<'_, std::io::Result<()>> {
+        Box::pin(async {
+            match self.keeps_no_bans.load(Ordering::Relaxed) {
+                true => Err(std::io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        })
     }
 
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>> {
@@ -292,6 +305,7 @@ impl Office {
             is_ready: AtomicBool::new(true),
             is_auditable: AtomicBool::new(true),
             reload_fails: AtomicBool::new(false),
+            keeps_no_bans: AtomicBool::new(false),
             export: Mutex::default(),
         });
         std::fs::create_dir(folder.path().join("audit")).unwrap();

@@ -286,6 +286,13 @@ async fn bans_are_placed_listed_and_lifted() {
             "{subject}"
         );
     }
+    // What could not be written holds, and is not called done.
+    office.desk.keeps_no_bans.store(true, Ordering::Relaxed);
+    let unwritten = place(json!({ "username": "mallory" })).await;
+    assert_eq!(unwritten.status, 503, "{unwritten:?}");
+    let subject = "/api/v1/bans/username:mallory";
+    let lifted = office.with_token(&token, "DELETE", subject, "").await;
+    assert_eq!(lifted.status, 503, "{lifted:?}");
 }
 
 #[tokio::test]
@@ -453,28 +460,32 @@ async fn the_audit_trail_is_searched_and_followed() {
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut seen = String::new();
-    let mut more = vec![0; 4096];
-    while !seen.contains("\r\n\r\n") {
-        let length = stream.read(&mut more).await.unwrap();
-        seen.push_str(std::str::from_utf8(more.get(..length).unwrap()).unwrap());
-    }
+    read_until(&mut stream, &mut seen, "\r\n\r\n").await;
     let appended = line(4, "publish") + &line(5, "ban");
     std::io::Write::write_all(
         &mut std::fs::File::options().append(true).open(&file).unwrap(),
         appended.as_bytes(),
     )
     .unwrap();
-    while !seen.contains("\"sequence\":5") {
-        let length = stream.read(&mut more).await.unwrap();
-        assert_ne!(length, 0, "{seen}");
-        seen.push_str(std::str::from_utf8(more.get(..length).unwrap()).unwrap());
-    }
+    read_until(&mut stream, &mut seen, "\"sequence\":5").await;
     assert!(
         seen.contains("text/event-stream")
             && !seen.contains("\"sequence\":4")
             && !seen.contains("\"sequence\":3"),
         "{seen}"
     );
+}
+
+/// Until `wanted` is among what was read.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), seen: &mut String, wanted: &str) {
+    let mut more = vec![0; 4096];
+    while !seen.contains(wanted) {
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut more)).await;
+        assert!(read.is_ok(), "no {wanted:?} within {PATIENCE:?} in {seen}");
+        let length = read.unwrap().unwrap();
+        assert_ne!(length, 0, "no {wanted:?} in {seen}");
+        seen.push_str(std::str::from_utf8(more.get(..length).unwrap()).unwrap());
+    }
 }
 
 #[tokio::test]

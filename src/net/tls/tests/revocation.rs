@@ -367,6 +367,25 @@ fn trn_06_a_hundred_thousand_entries_in_pem_or_der_are_quick() {
             .as_ref(),
         der
     );
+    // The least of many: a loaded machine may take its time over any one.
+    let least_of = |server: &ServerTls, good: &PeerTls| {
+        let once = || {
+            let began = Instant::now();
+            server.judge(good, SystemTime::now()).unwrap();
+            began.elapsed()
+        };
+        (0..100).map(|_| once()).min().unwrap()
+    };
+    let good = peer(ca.device(6).chain);
+    let short = ca.crl(&[10_000]);
+    let (_folder, server) = Case {
+        authorities: &[&ca],
+        lists: &[short],
+        stale: Doubt::Deny,
+        missing: Doubt::Deny,
+    }
+    .server();
+    let with_one = least_of(&server, &good);
     for list in [der, pem] {
         let began = Instant::now();
         let case = Case {
@@ -383,16 +402,12 @@ fn trn_06_a_hundred_thousand_entries_in_pem_or_der_are_quick() {
         );
         assert_eq!(judge_thrice(&server, &ca.device(5)), Ok(()));
         assert_eq!(judge_thrice(&server, &ca.device(109_999)), Err(R::Revoked));
-        let good = peer(ca.device(6).chain);
-        // The least of many: a loaded machine may take its time over any one.
-        let mut least = std::time::Duration::MAX;
-        for _ in 0..100 {
-            let began = Instant::now();
-            server.judge(&good, SystemTime::now()).unwrap();
-            least = least.min(began.elapsed());
-        }
         // Two signatures and a look-up. Hashing four megabytes each time would take 100 times as long.
-        assert!(least.as_millis() < 3, "judged in {least:?}");
+        let least = least_of(&server, &good);
+        assert!(
+            least < 20 * with_one,
+            "judged in {least:?}, with one entry in {with_one:?}"
+        );
         let [about] = server.revocation_lists().try_into().unwrap();
         assert_eq!((about.entries, about.issuer.as_str()), (100_000, "CN=ca"));
         assert!(!about.is_stale(SystemTime::now()));
