@@ -45,6 +45,8 @@ pub trait Node: Send + Sync + 'static {
     fn kick(&self, client_id: &str, reason: &str) -> bool;
     /// Ends the live connections that a ban concerns.
     fn kick_banned(&self, subject: &BanSubject) -> u64;
+    /// Returns when every ban that was placed or lifted before is on disk.
+    fn keep_bans(&self) -> Pending<'_, io::Result<()>>;
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>>;
     /// `None`: nothing is kept.
     fn export(&self) -> Option<Export>;

@@ -125,7 +125,7 @@ pub(super) const ROUTES: &[Route] = &[
             ("duration", "string"),
             ("reason", "string"),
         ],
-        Now(bans::place),
+        Later(bans::place),
     ),
     Route::write(
         Method::DELETE,
@@ -133,7 +133,7 @@ pub(super) const ROUTES: &[Route] = &[
         Writer::Operator,
         "Lift a ban, such as ip:192.0.2.7",
         &[],
-        Now(bans::lift),
+        Later(bans::lift),
     ),
     Route::read(
         "/api/v1/denials",

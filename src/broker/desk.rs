@@ -157,6 +157,14 @@ impl admin::Node for Desk {
         })
     }
 
+    fn keep_bans(&self) -> Pending<'_, io::Result<()>> {
+        let node = Arc::clone(self.running.node());
+        Box::pin(async move {
+            let written = tokio::task::spawn_blocking(move || node.bans.try_write(&node.limits));
+            written.await.map_err(io::Error::other)?
+        })
+    }
+
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>> {
         Box::pin(self.running.reload_file())
     }

@@ -41,17 +41,23 @@ impl Kept {
 
     /// Writes the file unless it holds what there is. A failure is told, and tried again.
     pub(super) fn write(&self, limits: &Limits) {
+        if let Err(error) = self.try_write(limits) {
+            tracing::error!(what = self.what, %error, "could not be written down");
+        }
+    }
+
+    /// What was changed before is on disk when this returns. For a thread that may wait.
+    pub(super) fn try_write(&self, limits: &Limits) -> io::Result<()> {
         let mut written = self.written.lock();
+        // Before the content: what changes meanwhile is written again.
         let generation = (self.generation)(limits);
         if generation == *written {
-            return;
+            return Ok(());
         }
-        match (self.content)(limits).and_then(|bytes| files::rewrite(&self.path, &bytes)) {
-            Ok(()) => *written = generation,
-            Err(error) => {
-                tracing::error!(what = self.what, %error, "could not be written down");
-            }
-        }
+        let content = (self.content)(limits)?;
+        files::rewrite(&self.path, &content)?;
+        *written = generation;
+        Ok(())
     }
 }
 

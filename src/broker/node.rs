@@ -25,6 +25,8 @@ pub struct Node {
     pub embedded: Option<Arc<Embedded>>,
     /// What the limits know and a restart must not lose.
     pub(super) kept: Vec<Arc<Kept>>,
+    /// The one of them that an operator waits for.
+    pub(super) bans: Arc<Kept>,
     /// The last refusals of policies, for those who ask why.
     pub denials: Denials,
 }

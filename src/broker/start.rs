@@ -114,8 +114,9 @@ fn node(config: &Config) -> Result<Node, StartError> {
     let limits = Arc::new(limits);
     bans::restore_bans(&limits, &config.data_dir)
         .map_err(|problem| StartError::Problems(vec![problem]))?;
-    let bans = bans::kept(&limits, &config.data_dir);
-    let kept = [Some(bans), good_logins].into_iter().flatten();
+    let bans = Arc::new(bans::kept(&limits, &config.data_dir));
+    let good_logins = good_logins.map(Arc::new);
+    let kept = [Some(Arc::clone(&bans)), good_logins].into_iter().flatten();
     let (embedded, restored) = match store(config, now)? {
         Some((store, restored)) => (Some(store), restored),
         None => (None, Restored::default()),
@@ -129,7 +130,8 @@ fn node(config: &Config) -> Result<Node, StartError> {
     Ok(Node {
         router,
         limits,
-        kept: kept.map(Arc::new).collect(),
+        kept: kept.collect(),
+        bans,
         settings: ArcSwap::from_pointee(config.mqtt.clone()),
         back_ends: ArcSwap::new(back_ends),
         audit: Arc::new(audit),

@@ -275,11 +275,12 @@ impl Bans {
 
     /// Changes when the list does: the sign to write it down.
     pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
+        self.generation.load(Ordering::Acquire)
     }
 
     fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Relaxed);
+        // Whoever sees this number finds what it counts in the list.
+        self.generation.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -1,32 +1,15 @@
 //! A backup of a running node, brought back into an empty folder.
 
-use super::{away, publish, publisher, retain, run, setup, store, waiting};
-use crate::support::broker::{Broker, wardgate};
+use super::{ADMIN, as_admin, away, publish, publisher, retain, run, setup, store, waiting};
+use crate::support::broker::Broker;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const ADMIN: &str = "
-admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key }, authenticate: [password] }
-";
-
 fn export(broker: &Broker, scope: &str, file: &str) -> Command {
-    let token = broker.path().join(format!("token-{scope}"));
-    let made = run(wardgate()
-        .args(["ctl", "token", "new", "--scope", scope, "--config"])
-        .arg(broker.path().join("wardgate.yaml")));
-    fs::write(&token, made.unwrap()).unwrap();
-    let mut command = wardgate();
-    command
-        .args(["store", "export"])
-        .arg(broker.path().join(file))
-        .arg("--url")
-        .arg(format!("https://localhost:{}", broker.port("admin")))
-        .arg("--token-file")
-        .arg(token)
-        .arg("--ca")
-        .arg(broker.path().join("device-ca.pem"));
+    let mut command = as_admin(broker, scope, &["store", "export"]);
+    command.arg(broker.path().join(file));
     command
 }
 

@@ -12,14 +12,20 @@
 mod support;
 
 mod backup;
+mod bans;
 mod command;
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use support::Wire;
-use support::broker::{LAB, Setup, wardgate};
+use support::broker::{Broker, LAB, Setup, wardgate};
 
 const EMBEDDED: &str = "store: { kind: embedded, path: ./data/store, durability: sync }";
+
+const ADMIN: &str = "
+admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key }, authenticate: [password] }
+";
 
 fn setup(more: &str) -> Setup {
     Setup::new(&format!("{LAB}{more}")).replacing("store: { kind: memory }", EMBEDDED)
@@ -66,6 +72,27 @@ fn waiting(mut wire: Wire, name: &str, up_to: u32) {
         wire.send(&format!("40 02 {:04x}", publish.packet_identifier.unwrap()));
     }
     wire.drop_connection();
+}
+
+/// A command to the running node, with a token of this scope.
+fn as_admin(broker: &Broker, scope: &str, arguments: &[&str]) -> Command {
+    let token = broker.path().join(format!("token-{scope}"));
+    if !token.exists() {
+        let made = run(wardgate()
+            .args(["ctl", "token", "new", "--scope", scope, "--config"])
+            .arg(broker.path().join("wardgate.yaml")));
+        fs::write(&token, made.unwrap()).unwrap();
+    }
+    let mut command = wardgate();
+    command
+        .args(arguments)
+        .arg("--url")
+        .arg(format!("https://localhost:{}", broker.port("admin")))
+        .arg("--token-file")
+        .arg(token)
+        .arg("--ca")
+        .arg(broker.path().join("device-ca.pem"));
+    command
 }
 
 /// Standard output, or what it says when it fails.
