@@ -42,7 +42,7 @@ impl Visit {
     /// Depth is bounded by serde_json (128), length by the server.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         if !self.has_type("application/json") {
-            return Err(Problem::UnsupportedMediaType);
+            return Err(Problem::UnsupportedMediaType("application/json"));
         }
         serde_json::from_slice(&self.body).map_err(|error| Problem::BadRequest(error.to_string()))
     }

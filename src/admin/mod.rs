@@ -10,6 +10,7 @@ mod call;
 mod clients;
 pub mod config;
 mod denials;
+mod est;
 mod explain;
 mod identify;
 mod login;
@@ -24,7 +25,7 @@ mod status;
 mod store;
 mod tokens;
 
-pub use self::config::AdminConfig;
+pub use self::config::{AdminConfig, EstConfig};
 pub use self::denials::{Denial, Denials};
 pub use self::node::{
     ClientDetail, ClientQuery, ClientSummary, Export, Node, Pending, Status, SubscriptionSummary,

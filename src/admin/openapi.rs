@@ -27,6 +27,7 @@ pub(super) fn description() -> Value {
             "token": { "type": "http", "scheme": "bearer" },
             "cookie": { "type": "apiKey", "in": "cookie", "name": crate::identity::cookie::NAME },
             "certificate": { "type": "mutualTLS" },
+            "enrolment": { "type": "http", "scheme": "basic" },
         } },
     })
 }
@@ -51,6 +52,10 @@ fn operation(route: &Route) -> Value {
     }
     match &route.demand {
         Demand::Nothing(_) => members.insert("security".into(), json!([])),
+        Demand::Device(_) => members.insert(
+            "security".into(),
+            json!([{ "enrolment": [] }, { "certificate": [] }]),
+        ),
         Demand::Role { role, by, .. } => {
             members.insert("x-role".into(), json!(role));
             let token = (*by == By::Any).then(|| json!({ "token": [] }));

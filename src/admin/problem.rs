@@ -12,12 +12,14 @@ use crate::problem::Problem as FileProblem;
 pub(super) enum Problem {
     /// Nobody, or nobody any more.
     NotAuthenticated,
+    /// No device that may have a certificate.
+    NotEnrolled,
     Forbidden(&'static str),
     NotFound(&'static str),
     MethodNotAllowed,
     BadRequest(String),
     TooLarge,
-    UnsupportedMediaType,
+    UnsupportedMediaType(&'static str),
     TooManyTries {
         seconds: u64,
     },
@@ -31,13 +33,13 @@ pub(super) enum Problem {
 impl Problem {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::NotAuthenticated => StatusCode::UNAUTHORIZED,
+            Self::NotAuthenticated | Self::NotEnrolled => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -49,11 +51,12 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::NotAuthenticated => "a token, a login or a client certificate is needed".into(),
+            Self::NotEnrolled => "a device certificate or an enrolment token is needed".into(),
             Self::Forbidden(why) | Self::NotFound(why) | Self::NotReady(why) => (*why).into(),
             Self::MethodNotAllowed => "this path has other methods".into(),
             Self::BadRequest(why) | Self::Conflict(why) => why.clone(),
             Self::TooLarge => "a body has at most 1 MiB".into(),
-            Self::UnsupportedMediaType => "send application/json".into(),
+            Self::UnsupportedMediaType(expected) => format!("send {expected}"),
             Self::TooManyTries { .. } => "too many failed logins".into(),
             Self::Refused(problems) => format!("{} problems; nothing was changed", problems.len()),
             Self::Internal => "the request failed".into(),
@@ -80,9 +83,17 @@ impl From<Problem> for Answer {
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if problem == Problem::NotAuthenticated {
-            let bearer = HeaderValue::from_static("Bearer realm=\"wardgate\"");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        let challenge = if problem == Problem::NotAuthenticated {
+            Some("Bearer realm=\"wardgate\"")
+        } else if problem == Problem::NotEnrolled {
+            // RFC 7030 section 3.2.3
+            Some("Basic realm=\"enrolment\", charset=\"UTF-8\"")
+        } else {
+            None
+        };
+        if let Some(challenge) = challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         answer
     }

@@ -4,6 +4,7 @@ use hyper::Method;
 
 use super::answer::Outcome;
 use super::call::{Call, Visit};
+use super::est;
 use super::node::Pending;
 use crate::identity::Role;
 
@@ -21,6 +22,8 @@ pub(super) struct Route {
 pub(super) enum Demand {
     /// No credentials.
     Nothing(OpenHandler),
+    /// A device that may have a certificate; nobody else, whatever his role. There only where `admin.est` is.
+    Device(est::Verb),
     Role {
         role: Role,
         by: By,
@@ -67,6 +70,25 @@ impl Route {
             takes,
             demand: Demand::Nothing(handler),
         }
+    }
+
+    pub(super) const fn device(
+        method: Method,
+        path: &'static str,
+        summary: &'static str,
+        verb: est::Verb,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            summary,
+            takes: &[],
+            demand: Demand::Device(verb),
+        }
+    }
+
+    pub(super) fn is_for_devices(&self) -> bool {
+        matches!(self.demand, Demand::Device(_))
     }
 
     /// Changes nothing.

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::est::Verb;
 use super::route::{Handler, Route, Writer};
 use super::{audit, bans, clients, explain, login, logins, openapi, status, store};
 use crate::identity::Role::{Admin, Viewer};
@@ -220,5 +221,23 @@ pub(super) const ROUTES: &[Route] = &[
         "Remove an API token",
         &[],
         Now(status::remove_token),
+    ),
+    Route::device(
+        Method::GET,
+        "/.well-known/est/cacerts",
+        "RFC 7030: the authorities that a device needs (with admin.est)",
+        Verb::Authorities,
+    ),
+    Route::device(
+        Method::POST,
+        "/.well-known/est/simpleenroll",
+        "RFC 7030: a certificate, by an enrolment token or a certificate (with admin.est)",
+        Verb::Enrol,
+    ),
+    Route::device(
+        Method::POST,
+        "/.well-known/est/simplereenroll",
+        "RFC 7030: a certificate in the place of the one that is shown (with admin.est)",
+        Verb::Renew,
     ),
 ];

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method as HttpMethod, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -20,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use super::answer::{self, Answer, Outcome};
 use super::call::{Call, Query, Visit};
 use super::config::AdminConfig;
+use super::est;
 use super::node::Node;
 use super::problem::Problem;
 use super::route::{Demand, Handler, Route};
@@ -45,6 +48,10 @@ pub(super) struct Shared {
     pub(super) readers: Semaphore,
     /// One export of the store at a time.
     pub(super) exports: Arc<Semaphore>,
+    /// One certificate at a time is signed and written down.
+    pub(super) signing: Arc<Semaphore>,
+    /// Paths of the configuration are relative to it.
+    pub(super) base: PathBuf,
     tls: Arc<ArcSwap<ServerTls>>,
     connections: Arc<Semaphore>,
 }
@@ -65,6 +72,7 @@ impl Server {
         tokens: Tokens,
         logins: Arc<Logins>,
         tls: Arc<ArcSwap<ServerTls>>,
+        base: PathBuf,
     ) -> Self {
         Self(Arc::new(Shared {
             node,
@@ -73,6 +81,8 @@ impl Server {
             logins,
             readers: Semaphore::new(READERS),
             exports: Arc::new(Semaphore::new(1)),
+            signing: Arc::new(Semaphore::new(1)),
+            base,
             tls,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
         }))
@@ -148,7 +158,11 @@ impl Shared {
     }
 
     async fn serve(self: &Arc<Self>, stream: TlsStream<TcpStream>, tls: PeerTls, ip: IpAddr) {
-        let identity = self.identify_certificate(&tls, ip).await;
+        let identity = match self.tls.load().judge(&tls, SystemTime::now()) {
+            Ok(()) => self.identify_certificate(&tls, ip).await,
+            // A device, let in for its enrolment: here it is nobody.
+            Err(_) => None,
+        };
         let peer = Arc::new(Peer { ip, tls, identity });
         let service = service_fn(|request| {
             let (shared, peer) = (Arc::clone(self), Arc::clone(&peer));
@@ -213,7 +227,8 @@ impl Shared {
             now: Instant::now(),
             wall: SystemTime::now(),
         };
-        let found = find(&head.method, &path);
+        let has_est = self.config.load().est.is_some();
+        let found = find(&head.method, &path, has_est);
         // Nothing of the body is read for somebody who may not.
         match found {
             Ok((
@@ -225,6 +240,17 @@ impl Shared {
             )) => {
                 visit.body = read(body).await?;
                 handler(visit).await
+            }
+            Ok((
+                Route {
+                    demand: Demand::Device(verb),
+                    ..
+                },
+                _,
+            )) => {
+                let applicant = est::identify(&visit, *verb, self.device(peer)).await?;
+                visit.body = read(body).await?;
+                est::answer(visit, *verb, applicant).await
             }
             Ok((
                 Route {
@@ -271,11 +297,22 @@ impl Shared {
         let in_time = identity.valid_until.is_none_or(|end| end > now);
         (in_time && self.tls.load().judge(&peer.tls, now).is_ok()).then_some(identity)
     }
+
+    /// The certificate of a device, as long as the device CA and its list would let it in.
+    fn device<'a>(&self, peer: &'a Peer) -> Option<&'a CertificateDer<'static>> {
+        let judged = self.tls.load().judge_device(&peer.tls, SystemTime::now());
+        peer.tls.certificates.first().filter(|_| judged.is_ok())
+    }
 }
 
-fn find(method: &HttpMethod, path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
+fn find(
+    method: &HttpMethod,
+    path: &str,
+    has_est: bool,
+) -> Result<(&'static Route, Vec<String>), Problem> {
     let mut on_path = ROUTES
         .iter()
+        .filter(|route| has_est || !route.is_for_devices())
         .filter_map(|route| Some((route, route.matches(path)?)))
         .peekable();
     if on_path.peek().is_none() {

@@ -5,7 +5,7 @@ use super::running::Running;
 use super::start::StartError;
 use crate::admin::{AdminConfig, Server, Tokens};
 use crate::config::Config;
-use crate::net::{ServerTls, Transport, listener};
+use crate::net::{ServerTls, listener};
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +31,12 @@ impl Office {
         let Some(admin) = &config.admin else {
             return Ok(None);
         };
-        let tls = build(admin, &config.base)?;
+        admin
+            .check_est(&config.base)
+            .map_err(|problem| StartError::Problems(vec![problem]))?;
+        let tls = admin
+            .server_tls(&config.base)
+            .map_err(StartError::Problems)?;
         let (api, address) = bound("admin", admin.bind)?;
         let metrics = admin
             .metrics_bind
@@ -55,18 +60,21 @@ impl Office {
         });
         let tokens = Tokens::in_folder(&running.config().data_dir);
         let logins = Arc::clone(running.node().back_ends.load().logins());
-        let server = Server::new(desk, Arc::clone(&config), tokens, logins, Arc::clone(&tls));
+        let base = running.config().base.clone();
+        let server = Server::new(
+            desk,
+            Arc::clone(&config),
+            tokens,
+            logins,
+            Arc::clone(&tls),
+            base,
+        );
         tokio::spawn(server.clone().serve(self.api));
         if let Some(metrics) = self.metrics {
             tokio::spawn(server.serve_metrics(metrics));
         }
         tokio::spawn(watch(running.clone(), config, tls));
     }
-}
-
-fn build(config: &AdminConfig, base: &Path) -> Result<ServerTls, StartError> {
-    // Browsers and curl speak HTTP here, as on a WebSocket listener.
-    ServerTls::build(&config.tls, base, Transport::Websocket).map_err(StartError::Problems)
 }
 
 fn bound(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -82,21 +90,23 @@ fn bound(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
 /// Takes over roles, methods, certificates and revocation lists within a second of a change; what cannot be read leaves the old ones in force.
 async fn watch(running: Running, config: Arc<ArcSwap<AdminConfig>>, tls: Arc<ArcSwap<ServerTls>>) {
     let base = running.config().base.clone();
-    let mut known = (config.load().tls.clone(), stamps(&config.load(), &base));
+    let settings = |admin: &AdminConfig| (admin.tls.clone(), admin.est.clone());
+    let mut known = (settings(&config.load()), stamps(&config.load(), &base));
     loop {
         tokio::time::sleep(INTERVAL).await;
         if let Some(admin) = &running.config().admin {
             config.store(Arc::new(admin.clone()));
         }
         let admin = config.load_full();
-        let now = (admin.tls.clone(), stamps(&admin, &base));
+        let now = (settings(&admin), stamps(&admin, &base));
         if now == known {
             continue;
         }
         known = now;
-        match build(&admin, &base) {
+        match admin.server_tls(&base) {
             Ok(built) => tls.store(Arc::new(built)),
-            Err(error) => {
+            Err(problems) => {
+                let error = StartError::Problems(problems);
                 tracing::error!(%error, "the admin listener keeps its old certificates and revocation lists")
             }
         }
@@ -108,5 +118,5 @@ fn stamps(config: &AdminConfig, base: &Path) -> Vec<Option<(SystemTime, u64)>> {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
     };
-    config.tls.files(base).iter().map(stamp).collect()
+    config.tls_files(base).iter().map(stamp).collect()
 }

@@ -131,6 +131,11 @@ impl Running {
             addresses: &addresses,
         };
         let rules = common.all_rules()?;
+        if let Some(admin) = &config.admin {
+            admin
+                .check_est(&config.base)
+                .map_err(|problem| vec![problem])?;
+        }
         // Nothing can fail from here on.
         node.settings.store(mqtt);
         logins.reconfigure(&config.authentication.cookie);

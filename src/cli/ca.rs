@@ -11,10 +11,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::password::{PasswordSource, new_password};
 use crate::pki::{
-    DeviceCa, DeviceNames, Issued, PkiError, Record, RevocationReason, ServerCa, SigningRequest,
-    Validity, files,
+    DeviceCa, DeviceNames, Enrolment, Issued, PkiError, Record, RevocationReason, ServerCa,
+    SigningRequest, Validity, files,
 };
 use crate::secret::Secret;
+use crate::units::Period;
 
 /// Issue, sign, renew and revoke device certificates.
 #[derive(Debug, Args)]
@@ -75,6 +76,18 @@ enum Command {
         csr: Option<PathBuf>,
         #[command(flatten)]
         output: Output,
+    },
+    /// Make a one-time token with which a device fetches its first certificate by EST, and print it
+    #[command(
+        after_help = "Example:\n  wardgate ca token pump-7 --valid 1h\n\nThe device then asks https://HOST:18083/.well-known/est/simpleenroll as user pump-7 with the token as password. The node needs `admin.est`."
+    )]
+    Token {
+        name: String,
+        #[command(flatten)]
+        names: Names,
+        /// How long it can be used; a new token of a name ends the one before
+        #[arg(long, value_name = "TIME", default_value = "1h")]
+        valid: Period,
     },
     /// Revoke a certificate, or all of a name, and write the revocation list
     #[command(after_help = "Example:\n  wardgate ca revoke pump-7 --reason key-compromise")]
@@ -208,6 +221,11 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
             let ca = DeviceCa::open(&folder)?;
             let issued = ca.renew(which, request.as_ref(), output.validity(now), "ca renew")?;
             hand_over(&issued, &folder, output, true)
+        }
+        Command::Token { name, names, valid } => {
+            let names = device_names(name, names)?;
+            say(&Enrolment::token(&folder, &names, valid.get(), now)?);
+            Ok(())
         }
         Command::Revoke { which, reason } => {
             let ca = DeviceCa::open(&folder)?;

@@ -35,7 +35,8 @@ impl Config {
             );
         }
         if let Some(admin) = &self.admin {
-            problems.extend(tls_problems(&admin.tls, &self.base, Transport::Websocket));
+            problems.extend(admin.server_tls(&self.base).err().unwrap_or_default());
+            problems.extend(admin.check_est(&self.base).err());
         }
         match BackEnds::open(&self.authentication, &self.base) {
             Err(found) => problems.extend(found),

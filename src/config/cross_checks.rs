@@ -57,6 +57,12 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
                 "needs tls.client_auth: optional or required",
             );
         }
+        if admin.est.is_some() && admin.tls.client_auth == ClientAuth::Required {
+            found.at(
+                &["admin", "est"],
+                "needs tls.client_auth: optional or off, for a device has no certificate of yours",
+            );
+        }
     }
     binds(config, &mut found);
     found.problems

@@ -142,6 +142,8 @@ impl Method {
     pub const COOKIE: Self = Self("cookie");
     pub const SCRAM: Self = Self("scram");
     pub const TOKEN: Self = Self("token");
+    /// A one-time token for a first certificate. No authenticator gives it.
+    pub const ENROLMENT: Self = Self("enrolment");
     /// The broker itself, for `$SYS`. No authenticator gives it.
     pub const SYSTEM: Self = Self("system");
 

@@ -376,6 +376,7 @@ fn method_named(name: &str) -> Option<Method> {
         Method::COOKIE,
         Method::SCRAM,
         Method::TOKEN,
+        Method::ENROLMENT,
     ];
     known.into_iter().find(|Method(known)| *known == name)
 }

@@ -117,12 +117,7 @@ impl DeviceCa {
             .rev()
             .find(|record| record.revoked.is_none())
             .ok_or_else(|| PkiError::Revoked(key.to_owned()))?;
-        let names = DeviceNames::new(
-            &earlier.name,
-            earlier.organizational_unit.as_deref(),
-            &earlier.san_dns,
-            &earlier.san_uri,
-        )?;
+        let names = earlier.names()?;
         let renews = Some(earlier);
         match request {
             Some(request) => self.certify(&request.public_key, &names, validity, issued_by, renews),
@@ -211,14 +206,43 @@ impl DeviceCa {
         issued_by: &str,
         renews: Option<&Record>,
     ) -> Result<Issued, PkiError> {
-        let Validity { days, now } = validity;
+        let issued = self.make(public_key, names, validity, issued_by)?;
+        let mut locked = LockedLedger::open(&self.folder)?;
+        // Whoever revoked the earlier one meanwhile has not seen this one.
+        if let Some(earlier) = renews
+            && locked
+                .ledger
+                .certificates
+                .iter()
+                .any(|known| known.serial == earlier.serial && known.revoked.is_some())
+        {
+            return Err(PkiError::Revoked(earlier.name.clone()));
+        }
+        self.enter(&mut locked, &issued)?;
+        Ok(issued)
+    }
+
+    /// Whether a certificate of these names would be made.
+    pub(super) fn judge(&self, names: &DeviceNames, days: u32) -> Result<(), PkiError> {
         if !(1..=DAYS_MAX).contains(&days) {
             return Err(PkiError::Days {
                 days,
                 max: DAYS_MAX,
             });
         }
-        Rules::read(&self.folder)?.judge(names, days)?;
+        Rules::read(&self.folder)?.judge(names, days)
+    }
+
+    /// A certificate that nobody may see yet: it is not on record.
+    pub(super) fn make(
+        &self,
+        public_key: &impl PublicKeyData,
+        names: &DeviceNames,
+        validity: Validity,
+        issued_by: &str,
+    ) -> Result<Issued, PkiError> {
+        let Validity { days, now } = validity;
+        self.judge(names, days)?;
         let mut params = self.authority.leaf_params(days, now)?;
         name(&mut params, names)?;
         let (not_before, not_after) = (params.not_before, params.not_after);
@@ -238,7 +262,6 @@ impl DeviceCa {
             issued_by: issued_by.to_owned(),
             revoked: None,
         };
-        self.enter(&record, &certificate.pem(), renews)?;
         Ok(Issued {
             record,
             certificate_pem: certificate.pem(),
@@ -247,29 +270,13 @@ impl DeviceCa {
     }
 
     /// Before anybody holds the certificate, so that nothing exists that cannot be revoked.
-    fn enter(
-        &self,
-        record: &Record,
-        certificate_pem: &str,
-        renews: Option<&Record>,
-    ) -> Result<(), PkiError> {
-        let mut locked = LockedLedger::open(&self.folder)?;
-        // Whoever revoked the earlier one meanwhile has not seen this one.
-        if let Some(earlier) = renews
-            && locked
-                .ledger
-                .certificates
-                .iter()
-                .any(|known| known.serial == earlier.serial && known.revoked.is_some())
-        {
-            return Err(PkiError::Revoked(earlier.name.clone()));
-        }
-        let copy = self.copy_path(record);
+    pub(super) fn enter(&self, locked: &mut LockedLedger, issued: &Issued) -> Result<(), PkiError> {
+        let copy = self.copy_path(&issued.record);
         let copies = self.folder.join("issued");
         files::create_folder(&copies).map_err(PkiError::file(&copies))?;
-        files::create_new(&copy, certificate_pem.as_bytes(), files::PUBLIC)
+        files::create_new(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
             .map_err(PkiError::file(&copy))?;
-        locked.ledger.certificates.push(record.clone());
+        locked.ledger.certificates.push(issued.record.clone());
         locked.write()
     }
 

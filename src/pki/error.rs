@@ -57,9 +57,44 @@ pub enum PkiError {
     Bundle(String),
     #[error("no randomness from the operating system")]
     NoRandomness,
+    #[error("an enrolment token is valid for 1s to 30d")]
+    TokenLifetime,
+    #[error("there are {0} enrolment tokens: wait for some to be used or to expire")]
+    TooManyTokens(usize),
+    #[error("{0:?} cannot have a token: HTTP's user names end at a colon. RFC 7617 section 2")]
+    ColonInName(String),
 }
 
 impl PkiError {
+    /// Whether another request could be granted, rather than the same one later.
+    pub(super) fn is_of_request(&self) -> bool {
+        match self {
+            Self::NotARequest
+            | Self::NoProofOfPossession
+            | Self::KeyRefused
+            | Self::Unusable(_)
+            | Self::Name(_)
+            | Self::NotPermitted { .. } => true,
+            Self::File { .. }
+            | Self::Exists(_)
+            | Self::NoAuthority(_)
+            | Self::Damaged { .. }
+            | Self::Generate(_)
+            | Self::Rules(_)
+            | Self::Days { .. }
+            | Self::AuthorityExpired
+            | Self::Unknown(_)
+            | Self::AlreadyRevoked(_)
+            | Self::Revoked(_)
+            | Self::NoKey
+            | Self::Bundle(_)
+            | Self::NoRandomness
+            | Self::TokenLifetime
+            | Self::TooManyTokens(_)
+            | Self::ColonInName(_) => false,
+        }
+    }
+
     /// For `map_err` on file operations.
     pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| {

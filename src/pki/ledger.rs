@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{PkiError, files};
+use super::{DeviceNames, InvalidName, PkiError, files};
 
 const FILE: &str = "issued.json";
 /// Held while the ledger is changed, by this process or another.
@@ -88,6 +88,15 @@ impl Record {
         } else {
             State::Valid
         }
+    }
+
+    pub(super) fn names(&self) -> Result<DeviceNames, InvalidName> {
+        DeviceNames::new(
+            &self.name,
+            self.organizational_unit.as_deref(),
+            &self.san_dns,
+            &self.san_uri,
+        )
     }
 
     /// By name, serial number or fingerprint; the last two with or without colons and in either case.

@@ -8,12 +8,16 @@
 //! ca/server-ca.pem server-ca.key                  the server CA
 //! ca/issued.json                                  who was issued what, when, by whom, and what was revoked
 //! ca/issued/SERIAL.pem                            the certificates themselves
+//! ca/enrolment.json                               tokens with which devices fetch their first certificate, as hashes
 //! ca/rules.yaml                                   which names are certified, where somebody has written it
 //! ```
 
 mod authority;
+mod certs_only;
 mod device_ca;
 mod device_name;
+mod enrolment;
+mod enrolment_tokens;
 mod error;
 mod ledger;
 mod pkcs12;
@@ -26,6 +30,7 @@ pub use crate::identity::io::files;
 
 pub use self::device_ca::{DeviceCa, Issued, Validity};
 pub use self::device_name::{DeviceNames, InvalidName};
+pub use self::enrolment::{Applicant, Enrolment, EnrolmentError, Fault, Wish};
 pub use self::error::PkiError;
 pub use self::ledger::{Record, RevocationReason, Revoked, State};
 pub use self::request::SigningRequest;

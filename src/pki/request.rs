@@ -91,6 +91,22 @@ impl SigningRequest {
             .chain(wanted.others.iter().cloned())
             .collect()
     }
+
+    /// What `names` has and the request does not ask for.
+    pub(super) fn absent(&self, names: &DeviceNames) -> Vec<String> {
+        let wanted = &self.wanted;
+        let unit = names.organizational_unit().into_iter();
+        let units = unit.filter(|unit| !wanted.organizational_units.iter().any(|own| own == unit));
+        let dns = names.san_dns().iter();
+        let dns = dns.filter(|name| !wanted.san_dns.contains(name));
+        let uris = names.san_uri().iter();
+        let uris = uris.filter(|uri| !wanted.san_uri.contains(uri));
+        units
+            .map(|unit| format!("OU={unit}"))
+            .chain(dns.map(|name| format!("DNS:{name}")))
+            .chain(uris.map(|uri| format!("URI:{uri}")))
+            .collect()
+    }
 }
 
 impl Wanted {

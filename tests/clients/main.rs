@@ -14,6 +14,7 @@ mod support;
 mod authentication;
 mod client;
 mod cookie;
+mod est;
 mod mosquitto;
 
 use client::{Client, Kind};

@@ -29,6 +29,10 @@ const ROUTES: &[(&str, &str, Option<Role>)] = &[
     ("GET", "/api/v1/tokens", Some(Role::Admin)),
     ("POST", "/api/v1/tokens", Some(Role::Admin)),
     ("DELETE", "/api/v1/tokens/{id}", Some(Role::Admin)),
+    // For devices: no role opens them, and they open nothing else. See `enrolment`.
+    ("GET", "/.well-known/est/cacerts", None),
+    ("POST", "/.well-known/est/simpleenroll", None),
+    ("POST", "/.well-known/est/simplereenroll", None),
 ];
 const NO_TOKEN: &str = "/api/v1/tokens";
 

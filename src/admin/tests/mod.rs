@@ -1,6 +1,7 @@
 //! The API over HTTPS, with a double in the broker's place.
 
 mod access;
+mod enrolment;
 mod verbs;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::limits::{BanSubject, Limits, LimitsConfig};
 use crate::net::config::ClientAuth;
 use crate::net::tls::fixtures::{Authority, Device, Folder, client, server_files};
 use crate::net::{ServerTls, Transport};
+use crate::pki::DeviceCa;
 use crate::policy::Policies;
 use crate::problem::Problem;
 
@@ -286,13 +288,22 @@ fn panic_with(message: &str) -> ! {
 
 impl Office {
     async fn open(limits: &str) -> Self {
+        Self::open_with(limits, None).await
+    }
+
+    async fn open_with(limits: &str, est: Option<EstConfig>) -> Self {
         let authority = Authority::root("office");
         let (folder, tls_config) = server_files(&authority, ClientAuth::Optional);
-        let tls = ServerTls::build(&tls_config, folder.path(), Transport::Websocket).unwrap();
-        let tls = Arc::new(ArcSwap::from_pointee(tls));
         let roles = "certificate_roles: { device: operator }";
         let text = format!("tls: {{ certificate: server.pem, private_key: server.key }}\n{roles}");
-        let config: AdminConfig = serde_saphyr::from_str(&text).unwrap();
+        let mut config: AdminConfig = serde_saphyr::from_str(&text).unwrap();
+        config.tls = tls_config.clone();
+        if let Some(est) = est {
+            DeviceCa::create(&folder.path().join(&est.ca), SystemTime::now()).unwrap();
+            config.est = Some(est);
+        }
+        let tls = config.server_tls(folder.path()).unwrap();
+        let tls = Arc::new(ArcSwap::from_pointee(tls));
         let limits: LimitsConfig = serde_saphyr::from_str(limits).unwrap();
         let file = "version: 1\npolicies:\n  - id: own\n    who: { any: true }\n    allow:\n      - publish: \"own/${client_id}\"\n";
         let desk = Arc::new(Desk {
@@ -317,6 +328,7 @@ impl Office {
             Tokens::in_folder(folder.path()),
             logins,
             Arc::clone(&tls),
+            folder.path().to_owned(),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,6 +1,7 @@
 //! Whether a client's certificate chain is believed: at the handshake, at a resumption, and again when our trust changes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -115,6 +116,72 @@ impl ClientCertificates {
             Some(lists) => lists.judge(now, verify),
             None => verify(Check::Nothing).map(drop).map_err(Into::into),
         }
+    }
+}
+
+/// Lets in whom one or the other lets in.
+#[derive(Debug)]
+pub(super) struct EitherOf {
+    one: Arc<ClientCertificates>,
+    other: Arc<ClientCertificates>,
+    subjects: Vec<DistinguishedName>,
+}
+
+impl EitherOf {
+    pub(super) fn new(one: &Arc<ClientCertificates>, other: &Arc<ClientCertificates>) -> Self {
+        let mut subjects = one.subjects.clone();
+        let known =
+            |dn: &DistinguishedName| one.subjects.iter().any(|own| own.as_ref() == dn.as_ref());
+        subjects.extend(other.subjects.iter().filter(|dn| !known(dn)).cloned());
+        Self {
+            one: Arc::clone(one),
+            other: Arc::clone(other),
+            subjects,
+        }
+    }
+}
+
+impl ClientCertVerifier for EitherOf {
+    fn client_auth_mandatory(&self) -> bool {
+        self.one.required || self.other.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.one
+            .judge(end_entity, intermediates, now)
+            .or_else(|_| self.other.judge(end_entity, intermediates, now))?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.one.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.one.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.one.supported_verify_schemes()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::client_certificates::ClientCertificates;
+use super::client_certificates::{ClientCertificates, EitherOf};
 use super::revocation::{RevocationList, unix};
 use super::server_names::ServerNames;
 use super::{CertificateRefused, TlsError, tickets};
@@ -25,6 +25,8 @@ use crate::problem::Problem;
 pub struct ServerTls {
     acceptor: TlsAcceptor,
     clients: Option<Arc<ClientCertificates>>,
+    /// Let in by the handshake like those of `clients`, and told apart from them ever after.
+    devices: Option<Arc<ClientCertificates>>,
 }
 
 /// What a handshake told about the peer.
@@ -48,10 +50,23 @@ impl ServerTls {
         base: &Path,
         transport: Transport,
     ) -> Result<Self, Vec<Problem>> {
+        Self::build_with_devices(config, None, base, transport)
+    }
+
+    /// Lets those in too whom `devices` would let in. They pass [`Self::judge_device`]; for [`Self::judge`] they are strangers, unless `config` believes them as well.
+    pub fn build_with_devices(
+        config: &TlsConfig,
+        devices: Option<&TlsConfig>,
+        base: &Path,
+        transport: Transport,
+    ) -> Result<Self, Vec<Problem>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let names = ServerNames::load(config, base, &provider);
-        let clients =
-            ClientCertificates::load(config, base, provider.signature_verification_algorithms);
+        let load = |config| {
+            ClientCertificates::load(config, base, provider.signature_verification_algorithms)
+        };
+        let clients = load(config);
+        let devices = devices.map_or(Ok(None), load);
         let mut problems = Vec::new();
         let lifetime = config.resumption.lifetime.get();
         if !(tickets::LIFETIME_MIN..=tickets::LIFETIME_MAX).contains(&lifetime) {
@@ -60,16 +75,22 @@ impl ServerTls {
                 "tls.resumption.lifetime must be from 1m to 12h; tickets: false switches resumption off",
             ));
         }
-        let (names, clients) = match (names, clients) {
-            (Ok(names), Ok(clients)) if problems.is_empty() => (names, clients.map(Arc::new)),
-            (names, clients) => {
-                problems.extend(names.err().into_iter().chain(clients.err()).flatten());
+        let (names, clients, devices) = match (names, clients, devices) {
+            (Ok(names), Ok(clients), Ok(devices)) if problems.is_empty() => {
+                (names, clients.map(Arc::new), devices.map(Arc::new))
+            }
+            (names, clients, devices) => {
+                let found = [names.err(), clients.err(), devices.err()];
+                problems.extend(found.into_iter().flatten().flatten());
                 return Err(problems);
             }
         };
-        let verifier: Arc<dyn ClientCertVerifier> = match &clients {
-            Some(clients) => Arc::clone(clients) as Arc<dyn ClientCertVerifier>,
-            None => WebPkiClientVerifier::no_client_auth(),
+        let verifier: Arc<dyn ClientCertVerifier> = match (&clients, &devices) {
+            (Some(one), Some(other)) => Arc::new(EitherOf::new(one, other)),
+            (Some(only), None) | (None, Some(only)) => {
+                Arc::clone(only) as Arc<dyn ClientCertVerifier>
+            }
+            (None, None) => WebPkiClientVerifier::no_client_auth(),
         };
         let versions: &[&rustls::SupportedProtocolVersion] = match config.min_version {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -101,6 +122,7 @@ impl ServerTls {
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             clients,
+            devices,
         })
     }
 
@@ -112,9 +134,20 @@ impl ServerTls {
         let stream = self.acceptor.accept(stream).await?;
         let peer = PeerTls::of(stream.get_ref().1);
         if peer.resumed {
-            self.judge(&peer, SystemTime::now())?;
+            let now = SystemTime::now();
+            self.judge(&peer, now)
+                .or_else(|refused| self.judge_device(&peer, now).map_err(|_| refused))?;
         }
         Ok((stream, peer))
+    }
+
+    /// Whether the peer shows the certificate of a device, to those that were built to ask for one.
+    pub fn judge_device(&self, peer: &PeerTls, now: SystemTime) -> Result<(), TlsError> {
+        match (&self.devices, peer.certificates.split_first()) {
+            (Some(devices), Some((leaf, rest))) => Ok(devices.judge(leaf, rest, unix(now))?),
+            (_, None) => Err(TlsError::NoCertificate),
+            (None, Some(_)) => Err(CertificateRefused::NotAskedFor.into()),
+        }
     }
 
     /// Whether the peer would still be let in, with the certificates that it once showed: for live sessions when CA or revocation list change.
