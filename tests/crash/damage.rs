@@ -146,13 +146,18 @@ impl Originals {
     }
 
     pub fn open(&self, folder: &Path) -> Verdict {
+        let found = fs::read(data_file(folder)).unwrap();
         match contents(folder) {
             Ok(found) if found == self.contents => Verdict::Opened,
             Ok(found) => {
                 let differences = self.contents.symmetric_difference(&found);
                 Verdict::Silent(differences.take(5).cloned().collect())
             }
-            Err(error) => Verdict::Refused(error.to_string()),
+            Err(error) => {
+                let is_untouched = found == fs::read(data_file(folder)).unwrap();
+                assert!(is_untouched, "{error}: and the file was changed");
+                Verdict::Refused(error.to_string())
+            }
         }
     }
 

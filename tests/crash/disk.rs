@@ -30,6 +30,8 @@ struct State {
 
 #[derive(Clone, Debug, Default)]
 struct Image {
+    /// Else it has another name, and whoever opens it begins anew.
+    is_established: bool,
     data: Vec<u8>,
     note: Option<Vec<u8>>,
 }
@@ -39,6 +41,7 @@ enum Change {
     Write { at: usize, bytes: Vec<u8> },
     Length(usize),
     Note(Vec<u8>),
+    Established,
 }
 
 /// What is left of the writes that were not synced.
@@ -125,6 +128,7 @@ impl Image {
                     self.note = Some(note.clone());
                 }
             }
+            Change::Established => self.is_established |= survives(0),
             Change::Write { at, bytes } => {
                 for (index, sector) in bytes.chunks(SECTOR).enumerate() {
                     if !survives(index) {
@@ -150,14 +154,14 @@ impl State {
         Ok(())
     }
 
-    fn sync(&mut self, only_note: bool) -> io::Result<()> {
+    fn sync_only(&mut self, is_synced: impl Fn(&Change) -> bool) -> io::Result<()> {
         self.spend()?;
         if !self.honest {
             return Ok(());
         }
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unsynced)
             .into_iter()
-            .partition(|change| matches!(change, Change::Note(_)) == only_note);
+            .partition(is_synced);
         for change in &now {
             self.synced.apply(change, |_| true);
         }
@@ -185,8 +189,22 @@ impl State {
 
 impl Medium for Disk {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
-        self.0.lock().powered()?;
+        let mut state = self.0.lock();
+        state.powered()?;
+        if !state.current.is_established {
+            state.change(Change::Length(0))?;
+        }
         Ok(Box::new(Backend(self.clone())))
+    }
+
+    /// A name in a folder that is synced, whatever has become of the file's own bytes.
+    fn establish(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.current.is_established {
+            return Ok(());
+        }
+        state.change(Change::Established)?;
+        state.sync_only(|change| matches!(change, Change::Established))
     }
 
     fn note(&self) -> io::Result<Option<Vec<u8>>> {
@@ -199,7 +217,7 @@ impl Medium for Disk {
         let mut state = self.0.lock();
         state.change(Change::Note(note.to_vec()))?;
         if sync {
-            state.sync(true)?;
+            state.sync_only(|change| matches!(change, Change::Note(_)))?;
         }
         Ok(())
     }
@@ -242,7 +260,9 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.0.lock().sync(false)
+        // Note and name are files of their own.
+        let of_data = |change: &Change| matches!(change, Change::Write { .. } | Change::Length(_));
+        self.0.0.lock().sync_only(of_data)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -197,7 +197,7 @@ impl Committer {
 
     fn try_write(&mut self, writes: &Writes, shared: &Shared) -> Result<(), EngineError> {
         if shared.engine.read().is_none() {
-            let (engine, _) = engine::open(&*shared.medium, shared.options.cache).map_err(
+            let (engine, found) = engine::open(&*shared.medium, shared.options.cache).map_err(
                 |refused| match refused {
                     Refused::Engine(error) => error,
                     Refused::Newer(format) => {
@@ -205,6 +205,7 @@ impl Committer {
                     }
                 },
             )?;
+            engine.accept(&*shared.medium, found)?;
             *shared.engine.write() = Some(engine);
         }
         let engine = shared.engine.read();

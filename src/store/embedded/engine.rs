@@ -1,6 +1,7 @@
 //! The engine under the store: opened, checked and closed, with damage as an error and never as a panic.
 
 use super::error::EngineError;
+use super::held::Held;
 use super::medium::{Medium, Traced};
 use super::note::Note;
 use super::record;
@@ -8,22 +9,48 @@ use super::tables::{
     COMMIT, COUNTS, FORMAT, FORMAT_VERSION, MESSAGES, META, QUEUE, RECEIVED, REMOVED, RETAINED,
     SENT, SESSIONS, STORE, SUBSCRIPTIONS, Table,
 };
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadableDatabase, StorageBackend};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open database. One that is damaged may panic even while it closes, so it closes under guard.
-pub(super) struct Engine(Option<Database>);
+pub(super) struct Engine {
+    database: Option<Database>,
+    held: Held,
+}
 
 impl Engine {
     pub(super) fn database(&self) -> Result<&Database, EngineError> {
-        self.0.as_ref().ok_or_else(closed)
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    /// The file is good, and may be written: until this is said it stays as it was found, byte for byte.
+    pub(super) fn accept(&self, medium: &dyn Medium, found: Found) -> Result<(), EngineError> {
+        self.release()?;
+        let establish = || -> std::io::Result<()> {
+            medium.establish()?;
+            if found.has_note {
+                return Ok(());
+            }
+            let begun = Note {
+                store: found.store,
+                commit: found.commit,
+                clean: false,
+            };
+            medium.set_note(&begun.to_bytes(), true)
+        };
+        establish().map_err(failed)
+    }
+
+    /// The same for what is only being made: it takes its place when it is whole.
+    pub(super) fn release(&self) -> Result<(), EngineError> {
+        self.held.release().map_err(failed)
     }
 
     /// True: every page is as it was written.
     fn verify(&mut self) -> Result<bool, EngineError> {
-        let database = self.0.as_mut().ok_or_else(closed)?;
+        let database = self.database.as_mut().ok_or_else(closed)?;
         database
             .check_integrity()
             .map_err(|error| redb::Error::from(error).into())
@@ -31,7 +58,7 @@ impl Engine {
 
     /// Tells why it did not close in order.
     pub(super) fn close(mut self) -> Result<(), EngineError> {
-        let database = self.0.take();
+        let database = self.database.take();
         caught(|| {
             drop(database);
             Ok(())
@@ -41,7 +68,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let database = self.0.take();
+        let database = self.database.take();
         if let Err(error) = caught(|| {
             drop(database);
             Ok(())
@@ -49,6 +76,10 @@ impl Drop for Engine {
             tracing::debug!(%error, "a damaged store did not close in order");
         }
     }
+}
+
+fn failed(error: std::io::Error) -> EngineError {
+    EngineError::Failed(error.to_string())
 }
 
 fn closed() -> EngineError {
@@ -65,9 +96,11 @@ pub(super) struct Found {
     pub(super) recovered: bool,
     /// The last write was torn; nobody had been told of it.
     pub(super) cut: bool,
+    /// Beside it is a note that can be read.
+    has_note: bool,
 }
 
-/// Opens the file, makes its tables when it is new, and verifies every page of it.
+/// Opens the file, makes its tables when it is new, and verifies every page of it. Nothing is written before [`Engine::accept`].
 pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found), Refused> {
     let note = medium.note().map_err(Refused::failed)?;
     // Written once the tables are there: without it nothing was ever kept.
@@ -76,13 +109,18 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
     let backend = medium.open().map_err(Refused::failed)?;
     let length = backend.len().map_err(Refused::failed)?;
     if length == 0 && is_begun {
-        return Err(Refused::damaged("it is empty, and it was not".to_owned()));
+        return Err(Refused::damaged(
+            "it is gone or empty, and held a store before".to_owned(),
+        ));
     }
-    if length > 0 && !is_begun && !has_magic(&*backend).map_err(Refused::failed)? {
-        // The very first start ended before the engine had made its file.
-        backend.set_len(0).map_err(Refused::failed)?;
+    // The engine makes a new file of one that does not begin as its own do.
+    if length > 0 && !has_magic(&*backend).map_err(Refused::failed)? {
+        return Err(Refused::damaged(
+            "it does not begin as a store does (byte 0)".to_owned(),
+        ));
     }
     let (traced, last_read) = Traced::new(backend);
+    let held = Held::new(Box::new(traced)).map_err(Refused::failed)?;
     let place = |error| match error {
         EngineError::Damaged(what) => EngineError::Damaged(format!(
             "{what}, near byte {}",
@@ -91,11 +129,11 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
         other @ (EngineError::Failed(_) | EngineError::InUse) => other,
     };
     let (recovered, cut) = (Flag::default(), Flag::default());
-    let mut engine = caught(|| database(traced, cache, &recovered, &cut))
+    let mut engine = caught(|| database(held, cache, &recovered, &cut))
         .map_err(place)
         .map_err(Refused::Engine)?;
     let recovered = recovered.load(Ordering::Relaxed);
-    if !recovered && is_begun {
+    if !recovered && length > 0 {
         // What was closed in order is opened without looking at it: look (STO-2).
         if !caught(|| engine.verify())
             .map_err(place)
@@ -107,6 +145,7 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
     let (store, commit) = caught(|| prepare(engine.database()?, is_begun))
         .map_err(place)
         .map_err(Refused::Engine)??;
+    let has_note = note.is_some();
     match note {
         Some(note) if note.store != store => {
             return Err(Refused::damaged(
@@ -119,44 +158,30 @@ pub(super) fn open(medium: &dyn Medium, cache: usize) -> Result<(Engine, Found),
                 note.commit
             )));
         }
-        Some(_) => {}
-        None => {
-            let begun = Note {
-                store,
-                commit,
-                clean: false,
-            };
-            medium
-                .set_note(&begun.to_bytes(), true)
-                .map_err(Refused::failed)?;
-        }
+        Some(_) | None => {}
     }
     let found = Found {
         store,
         commit,
         recovered,
         cut: cut.load(Ordering::Relaxed),
+        has_note,
     };
     Ok((engine, found))
 }
 
-/// For a repair: what is damaged stays open as far as it goes.
+/// For a repair, which writes nothing there: what is damaged stays open as far as it goes.
 pub(super) fn open_unverified(medium: &dyn Medium, cache: usize) -> Result<Engine, EngineError> {
-    let backend = medium
-        .open()
-        .map_err(|error| EngineError::Failed(error.to_string()))?;
-    let (traced, _) = Traced::new(backend);
-    caught(|| database(traced, cache, &Flag::default(), &Flag::default()))
+    let (traced, _) = Traced::new(medium.open().map_err(failed)?);
+    let held = Held::new(Box::new(traced)).map_err(failed)?;
+    // They say what the file is, which whoever repairs it has decided.
+    held.write(0, &MAGIC).map_err(failed)?;
+    caught(|| database(held, cache, &Flag::default(), &Flag::default()))
 }
 
 type Flag = Arc<AtomicBool>;
 
-fn database(
-    backend: Traced,
-    cache: usize,
-    recovered: &Flag,
-    cut: &Flag,
-) -> Result<Engine, EngineError> {
+fn database(held: Held, cache: usize, recovered: &Flag, cut: &Flag) -> Result<Engine, EngineError> {
     let (recovered, cut) = (Arc::clone(recovered), Arc::clone(cut));
     Database::builder()
         .set_cache_size(cache)
@@ -167,16 +192,19 @@ fn database(
                 cut.store(true, Ordering::Relaxed);
             }
         })
-        .create_with_backend(backend)
-        .map(|database| Engine(Some(database)))
+        .create_with_backend(held.clone())
+        .map(|database| Engine {
+            database: Some(database),
+            held,
+        })
         .map_err(|error| redb::Error::from(error).into())
 }
 
-/// The engine writes it last when it makes a file.
-fn has_magic(backend: &dyn redb::StorageBackend) -> std::io::Result<bool> {
-    const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-    let mut first = [0; 9];
-    if backend.len()? < 9 {
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+fn has_magic(backend: &dyn StorageBackend) -> std::io::Result<bool> {
+    let mut first = MAGIC;
+    if backend.len()? < first.len() as u64 {
         return Ok(false);
     }
     backend.read(0, &mut first)?;

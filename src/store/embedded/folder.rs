@@ -19,6 +19,8 @@ pub struct Folder {
 }
 
 const DATA: &str = "store.redb";
+/// A data file that is being made.
+const NEW: &str = "store.new";
 const NOTE: &str = "committed";
 const LOCK: &str = "lock";
 
@@ -73,7 +75,13 @@ impl Folder {
     }
 
     /// As if nothing had ever been kept.
-    pub(super) fn forget_note(&self) -> io::Result<()> {
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for file in [self.path.join(NEW), self.data_file()] {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
         self.note.set_len(0)?;
         self.note.sync_all()
     }
@@ -86,13 +94,28 @@ impl Folder {
 
 impl Medium for Folder {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let file = private_file(&self.data_file())?;
+        let file = if self.data_file().symlink_metadata().is_ok() {
+            private_file(&self.data_file())?
+        } else {
+            // A start that ended before its file was a store has left nothing that anybody was told of.
+            let file = private_file(&self.path.join(NEW))?;
+            file.set_len(0)?;
+            file
+        };
         // After a failed write the system may hold pages that it calls clean and the disk never got: they are read again.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
         File::open(&self.path)?.sync_all()?;
         let backend =
             FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(backend))
+    }
+
+    fn establish(&self) -> io::Result<()> {
+        if self.data_file().symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        std::fs::rename(self.path.join(NEW), self.data_file())?;
+        File::open(&self.path)?.sync_all()
     }
 
     fn note(&self) -> io::Result<Option<Vec<u8>>> {

@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a store needs of the world. [`super::Folder`] is the real one; a test can lose what was not synced, flip bits or run full.
 pub trait Medium: Debug + Send + Sync {
-    /// The data file, made when there is none. Called again after a failure, when what the file holds must be read from the disk and not from a cache.
+    /// The data file; when there is none an empty one, which is not it yet. Called again after a failure, when what the file holds must be read from the disk and
+    /// not from a cache.
     fn open(&self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// What was made of the empty file is the data file from now on, on disk when this returns; else the next [`Medium::open`] begins again.
+    fn establish(&self) -> io::Result<()>;
 
     /// The last note, if there is one.
     fn note(&self) -> io::Result<Option<Vec<u8>>>;

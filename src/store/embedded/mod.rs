@@ -6,6 +6,7 @@ mod commit;
 mod engine;
 mod error;
 mod folder;
+mod held;
 mod medium;
 mod note;
 mod reader;
@@ -116,6 +117,9 @@ impl Embedded {
                 damage: start.damage.told(),
             });
         }
+        engine
+            .accept(&*medium, found)
+            .map_err(|error| Refused::Engine(error).told(&*medium))?;
         start.say(found, &*medium);
         let Start {
             restored,

@@ -105,10 +105,53 @@ fn a_note_that_was_lost_or_torn_says_nothing() {
 
 #[test]
 fn a_first_start_that_ended_early_begins_again() {
-    for bytes in [Vec::new(), vec![0; 10_000]] {
-        let (store, restored) = open(&Disk::holding(bytes, None));
-        assert!(restored.sessions.is_empty());
-        settle_down(&store, store.save(record(1)));
+    let (store, restored) = open(&Disk::holding(Vec::new(), None));
+    assert!(restored.sessions.is_empty());
+    settle_down(&store, store.save(record(1)));
+}
+
+#[test]
+fn sto_02_a_file_that_is_no_store_is_not_taken_for_a_first_start() {
+    let disk = filled();
+    let mut without_magic = disk.bytes();
+    without_magic[..9].fill(0);
+    for bytes in [vec![0; 10_000], b"mine".to_vec(), without_magic] {
+        for note in [None, disk.note_bytes()] {
+            let damaged = Disk::holding(bytes.clone(), note);
+            let error = open_with(&damaged, OPTIONS).map(|_| ()).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains("does not begin as a store does") && said.contains("store repair"),
+                "{said}"
+            );
+            assert!(damaged.bytes() == bytes, "it is as it was found");
+        }
+    }
+}
+
+#[test]
+fn sto_02_what_is_refused_is_left_as_it_was_found() {
+    // As a crash leaves it, so that the engine would recover it, and as a stop does.
+    let crashed = Disk::default();
+    let (store, _) = open(&crashed);
+    fill(&store);
+    let mut random = random(5);
+    for disk in [crashed.after_kill(), filled()] {
+        let (bytes, note) = (disk.bytes(), disk.note_bytes());
+        let mut refused = 0;
+        for _ in 0..40 {
+            let mut damaged = bytes.clone();
+            damaged[random(bytes.len())] ^= 1 << random(8);
+            let place = Disk::holding(damaged.clone(), note.clone());
+            if open_with(&place, OPTIONS).is_err() {
+                refused += 1;
+                assert!(place.bytes() == damaged, "the file was changed");
+                assert_eq!(place.note_bytes(), note);
+                assert_eq!(place.syncs(), 0);
+            }
+        }
+        assert!(refused > 0);
     }
 }
 

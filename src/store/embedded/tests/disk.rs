@@ -13,6 +13,8 @@ pub struct Disk(Arc<Mutex<State>>);
 struct State {
     /// As the process reads it.
     cached: Vec<u8>,
+    /// Else it is begun anew when it is opened.
+    is_established: bool,
     /// As the disk has it.
     synced: Vec<u8>,
     /// Written and not synced, oldest first.
@@ -59,6 +61,7 @@ impl Disk {
 
     pub fn holding(bytes: Vec<u8>, note: Option<Vec<u8>>) -> Self {
         Self(Arc::new(Mutex::new(State {
+            is_established: true,
             cached: bytes.clone(),
             synced: bytes,
             note: note.clone(),
@@ -96,8 +99,20 @@ impl Medium for Disk {
         }
         // What a failed sync left is read from the disk, as the real medium does.
         state.dirty.clear();
+        if !state.is_established {
+            state.synced.clear();
+        }
         state.cached = state.synced.clone();
         Ok(Box::new(self.clone()))
+    }
+
+    fn establish(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.fails {
+            return Err(failure());
+        }
+        state.is_established = true;
+        Ok(())
     }
 
     fn note(&self) -> io::Result<Option<Vec<u8>>> {

@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod failing;
 mod folder;
+mod format;
 mod queue;
 mod restart;
 

@@ -1,7 +1,6 @@
 //! A store looked at, mended, saved and brought back: but for a running one's export, while nothing runs on it.
 
 mod archive;
-mod overlay;
 mod repair;
 mod rows;
 #[cfg(test)]
@@ -11,7 +10,6 @@ mod tests;
 pub use self::repair::{Repaired, repair};
 
 use self::archive::{Reader, Writer};
-use self::overlay::Untouched;
 use super::clock::Clock;
 use super::engine::{self, Engine, Refused, caught};
 use super::error::{EngineError, OpenError};
@@ -30,9 +28,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Of the file, while a command looks at it.
 const CACHE: usize = 64 * 1024 * 1024;
-/// What an import puts into one commit: rows, and their bytes.
-const IMPORT_STEP: usize = 10_000;
-const IMPORT_BYTES: usize = 64 * 1024 * 1024;
+/// What is put into one commit of a store that is being made: rows, and their bytes.
+const STEP: usize = 10_000;
+const STEP_BYTES: usize = 64 * 1024 * 1024;
 /// For what is being written when a running store is asked for an export.
 const EXPORT_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,12 +71,11 @@ pub struct Contents {
 /// Verifies every page and every record, and changes nothing.
 pub fn check(path: &Path) -> Result<Contents, UpkeepError> {
     let folder = existing(path)?;
-    let medium = Untouched(&folder);
-    let (engine, found) = engine::open(&medium, CACHE).map_err(|refused| refused.told(&medium))?;
-    let start = read(&engine).map_err(|error| Refused::Engine(error).told(&medium))?;
+    let (engine, found) = engine::open(&folder, CACHE).map_err(|refused| refused.told(&folder))?;
+    let start = read(&engine).map_err(|error| Refused::Engine(error).told(&folder))?;
     if start.damage.records > 0 {
         return Err(UpkeepError::Open(OpenError::Damaged {
-            file: medium.name(),
+            file: folder.name(),
             damage: start.damage.told(),
         }));
     }
@@ -88,8 +85,7 @@ pub fn check(path: &Path) -> Result<Contents, UpkeepError> {
 /// Writes all of a store into one portable file; gives the number of records.
 pub fn export(path: &Path, out: impl Write) -> Result<u64, UpkeepError> {
     let folder = existing(path)?;
-    let medium = Untouched(&folder);
-    let (engine, _) = engine::open(&medium, CACHE).map_err(|refused| refused.told(&medium))?;
+    let (engine, _) = engine::open(&folder, CACHE).map_err(|refused| refused.told(&folder))?;
     let moment = caught(|| moment(&engine))?;
     archive(&moment, out)
 }
@@ -115,10 +111,7 @@ pub fn import(path: &Path, input: impl Read) -> Result<Contents, UpkeepError> {
     let imported = fill(&folder, input);
     if imported.is_err() {
         // Half an import is no store.
-        if folder.data_file().exists() {
-            std::fs::remove_file(folder.data_file())?;
-        }
-        folder.forget_note()?;
+        folder.clear()?;
     }
     imported
 }
@@ -223,30 +216,25 @@ fn fill(folder: &Folder, input: impl Read) -> Result<Contents, UpkeepError> {
     let told = |refused: Refused| refused.told(folder);
     let mut reader = Reader::begin(input)?;
     let (engine, found) = engine::open(folder, CACHE).map_err(told)?;
+    engine.release()?;
     let (mut store, mut commit) = (found.store, 0);
-    let mut is_over = false;
-    while !is_over {
-        let (mut step, mut bytes) = (Vec::new(), 0);
-        while step.len() < IMPORT_STEP && bytes < IMPORT_BYTES {
-            let Some((table, key, record)) = reader.row()? else {
-                is_over = true;
-                break;
-            };
-            if table == Table::Meta && (key == COMMIT.as_bytes() || key == STORE.as_bytes()) {
-                let number = record::take_number(table, &key, &record)
-                    .map_err(|why| UpkeepError::Engine(why.to_string()))?;
-                if key == COMMIT.as_bytes() {
-                    commit = number;
-                } else {
-                    store = number;
-                }
+    let mut filling = Filling::new(&engine);
+    while let Some((table, key, record)) = reader.row()? {
+        if table == Table::Meta && (key == COMMIT.as_bytes() || key == STORE.as_bytes()) {
+            let number = record::take_number(table, &key, &record)
+                .map_err(|why| UpkeepError::Engine(why.to_string()))?;
+            if key == COMMIT.as_bytes() {
+                commit = number;
+            } else {
+                store = number;
             }
-            bytes += key.len() + record.len();
-            step.push((table, key, record));
         }
-        caught(|| put_all(&engine, &step))?;
+        filling.put(table, &key, &record)?;
     }
+    filling.end()?;
     engine.close()?;
+    // Half an import is no store, whatever ended it.
+    folder.establish()?;
     folder.set_note(
         &Note {
             store,
@@ -267,14 +255,51 @@ fn fill(folder: &Folder, input: impl Read) -> Result<Contents, UpkeepError> {
     Ok(contents(&start, false))
 }
 
-fn put_all(engine: &Engine, step: &[archive::Taken]) -> Result<(), EngineError> {
-    let transaction = engine
-        .database()?
-        .begin_write()
-        .map_err(redb::Error::from)?;
-    for (table, key, record) in step {
-        rows::insert(&transaction, *table, key, record)?;
+/// Rows on their way into a store that is being made, some of them in each commit.
+struct Filling<'a> {
+    engine: &'a Engine,
+    step: Vec<archive::Taken>,
+    bytes: usize,
+    rows: usize,
+}
+
+impl<'a> Filling<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        Self {
+            engine,
+            step: Vec::new(),
+            bytes: 0,
+            rows: 0,
+        }
     }
-    transaction.commit().map_err(redb::Error::from)?;
-    Ok(())
+
+    fn put(&mut self, table: Table, key: &[u8], record: &[u8]) -> Result<(), EngineError> {
+        self.bytes += key.len() + record.len();
+        self.rows += 1;
+        self.step.push((table, key.to_vec(), record.to_vec()));
+        if self.step.len() >= STEP || self.bytes >= STEP_BYTES {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the number of rows.
+    fn end(mut self) -> Result<usize, EngineError> {
+        self.commit()?;
+        Ok(self.rows)
+    }
+
+    fn commit(&mut self) -> Result<(), EngineError> {
+        let step = std::mem::take(&mut self.step);
+        self.bytes = 0;
+        caught(|| {
+            let database = self.engine.database()?;
+            let transaction = database.begin_write().map_err(redb::Error::from)?;
+            for (table, key, record) in &step {
+                rows::insert(&transaction, *table, key, record)?;
+            }
+            transaction.commit().map_err(redb::Error::from)?;
+            Ok(())
+        })
+    }
 }

@@ -91,6 +91,32 @@ fn sto_02_a_repair_keeps_all_but_what_is_damaged_and_says_what() {
 }
 
 #[test]
+fn sto_02_a_store_that_lost_its_first_bytes_and_its_note_is_refused_and_repaired() {
+    let place = Place::new("magic");
+    let path = place.0.join("store");
+    filled(&path);
+    let data = path.join("store.redb");
+    let handle = std::fs::OpenOptions::new().write(true).open(&data).unwrap();
+    handle.write_all_at(&[0; 9], 0).unwrap();
+    std::fs::remove_file(path.join("committed")).unwrap();
+    let damaged = std::fs::read(&data).unwrap();
+    let error = open_folder(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("store.redb") && error.contains("store repair"),
+        "{error}"
+    );
+    assert!(std::fs::read(&data).unwrap() == damaged);
+    let repaired = repair(&path).unwrap();
+    assert!(repaired.dropped.is_empty(), "{:?}", repaired.dropped);
+    assert!(std::fs::read(repaired.before.unwrap()).unwrap() == damaged);
+    let contents = check(&path).unwrap();
+    assert_eq!(
+        (contents.sessions, contents.queued, contents.retained),
+        (5, 205, 50)
+    );
+}
+
+#[test]
 fn a_repair_that_can_read_nothing_changes_nothing() {
     let place = Place::new("hopeless");
     let path = place.0.join("store");
