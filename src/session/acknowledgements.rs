@@ -7,9 +7,13 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
 
-/// At most Receive Maximum PUBACK and PUBREC, oldest first.
+/// At most Receive Maximum PUBACK and PUBREC, oldest first. Most clients never have one that waits: the list is made for the first.
 #[derive(Debug, Default)]
-pub struct Acknowledgements(VecDeque<(Position, Packet)>);
+#[expect(
+    clippy::box_collection,
+    reason = "two of these are in every idle connection"
+)]
+pub struct Acknowledgements(Option<Box<VecDeque<(Position, Packet)>>>);
 
 impl Acknowledgements {
     /// The packet, if it may leave at once: nothing older waits and its commit is done.
@@ -19,26 +23,28 @@ impl Acknowledgements {
         position: Position,
         committed: Position,
     ) -> Option<Packet> {
-        if self.0.is_empty() && position <= committed {
+        if self.len() == 0 && position <= committed {
             return Some(packet);
         }
-        self.0.push_back((position, packet));
+        self.0.get_or_insert_default().push_back((position, packet));
         None
     }
 
     /// The next one whose commit is done.
     pub fn pop(&mut self, committed: Position) -> Option<Packet> {
         self.awaited().filter(|position| *position <= committed)?;
-        self.0.pop_front().map(|(_, packet)| packet)
+        let (_, packet) = self.0.as_mut()?.pop_front()?;
+        Some(packet)
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.len())
     }
 
     /// What the oldest one waits for.
     pub fn awaited(&self) -> Option<Position> {
-        self.0.front().map(|(position, _)| *position)
+        let (position, _) = self.0.as_ref()?.front()?;
+        Some(*position)
     }
 }
 

@@ -49,7 +49,8 @@ pub struct Session {
     /// In seconds.
     session_expiry_interval: u32,
     keep_alive: Option<Duration>,
-    authentication_method: Option<Text>,
+    /// Of enhanced authentication, which few clients use.
+    authentication_method: Option<Box<Text>>,
 }
 
 /// What a session keeps when its connection ends. MQTT 5.0 section 4.1
@@ -146,13 +147,13 @@ impl Session {
             releases: Acknowledgements::default(),
             session_expiry_interval: settings.session_expiry(connect),
             keep_alive: greeting::keep_alive(connect, &settings),
-            authentication_method: properties.authentication_method.clone(),
+            authentication_method: properties.authentication_method.clone().map(Box::new),
             settings,
         }
     }
 
     pub fn authentication_method(&self) -> Option<&Text> {
-        self.authentication_method.as_ref()
+        self.authentication_method.as_deref()
     }
 
     pub fn version(&self) -> ProtocolVersion {
@@ -459,11 +460,11 @@ impl Session {
     }
 
     fn on_auth(&self, auth: Auth) -> Result<Action, ProtocolError> {
-        match &self.authentication_method {
+        match self.authentication_method() {
             // [MQTT-4.12.0-7]
             None => Err(ProtocolError::UnexpectedAuth),
             // [MQTT-4.12.1-1]
-            method if *method != auth.authentication_method => {
+            method if method != auth.authentication_method.as_ref() => {
                 Err(ProtocolError::OtherAuthenticationMethod)
             }
             Some(_) => Ok(Action::Authenticate(auth)),

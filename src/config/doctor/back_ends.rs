@@ -3,6 +3,7 @@
 use super::Findings;
 use crate::config::Config;
 use crate::identity::Method;
+use crate::identity::ldap::LdapMode;
 use crate::net::config::Doubt;
 use crate::store::{Durability, Kind};
 use crate::telemetry::OnFailure;
@@ -68,6 +69,14 @@ fn directory(config: &Config, findings: &mut Findings) {
                 "passwords go to the directory in clear, over loopback",
             );
         }
+    }
+    if ldap.mode == LdapMode::Bind && ldap.search.bind_dn.is_none() {
+        findings.warning(
+            "removal-unseen",
+            "authentication.ldap.search.bind_dn",
+            "none, and no password is kept to ask with: whoever is removed from the directory keeps a session that is connected",
+            "an account that may read the people's entries",
+        );
     }
     findings.note(
         "when-it-fails",

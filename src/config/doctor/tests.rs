@@ -148,6 +148,31 @@ fn each_setting_gets_its_grade_and_the_nearest_good_one_none() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_asked_again_is_told() {
+    let listener = "listeners: { lab: { bind: 127.0.0.1:1883, authenticate: [ldap] } }\n";
+    let people = "ou=people,dc=example,dc=org";
+    let bind = format!("mode: bind, bind_dn_template: \"uid={{username}},{people}\"");
+    let search = "mode: search_bind, search: { base: dc=example, filter: \"(uid={username})\" }";
+    let account = "search: { bind_dn: \"cn=reader\", bind_password: x }";
+    let rows = [
+        (bind.clone(), true),
+        (format!("{bind}, {account}"), false),
+        (search.to_owned(), false),
+    ];
+    let scratch = Scratch::new("directory");
+    for (settings, expected) in rows {
+        let found = scratch.examine(&format!(
+            "{listener}authentication: {{ ldap: {{ url: \"ldaps://ldap.example\", {settings} }} }}\npolicies: [policy.yaml]\n"
+        ));
+        assert_eq!(
+            found.contains(&"warning removal-unseen".into()),
+            expected,
+            "{settings}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_proxy_that_is_everybody_is_serious() {
     let scratch = Scratch::new("proxy");
     for (trusted, expected) in [
