@@ -132,29 +132,34 @@ impl Judge<'_> {
             let sent = &self.model.messages[received.number];
             // Each will is of another client, however late it falls due; and what is sent to a group once more may go to another member than before.
             let of_group = sent.resent && sent.topic.starts_with("s/");
-            // Sent before the subscription stood, and once more after it: the second time is the first for this client.
-            let subscribed_between = sent.resent && !self.surely_gets(client, sent);
-            if of_group || subscribed_between || sent.topic.starts_with("w/") {
+            // The first time nothing kept it for this client, no subscription or one of QoS 0 while he was away: the second time is the first for him.
+            let missed_before = sent.resent && !self.surely_kept_for(client, sent);
+            if of_group || missed_before || sent.topic.starts_with("w/") {
                 continue;
             }
             let stream = (sent.publisher, sent.topic.as_str(), sent.qos, received.qos);
             match last.insert(stream, received.number) {
                 Some(before) if before > received.number => faults.push(format!(
-                    "DISORDER {}: message {} after {before} on {} at QoS {} from {}",
+                    "DISORDER {}: message {} after {before} on {} at QoS {} from {}, who sent it at QoS {}{}",
                     self.cast.name(client),
                     received.number,
                     sent.topic,
+                    received.qos,
+                    self.cast.name(sent.publisher),
                     sent.qos,
-                    self.cast.name(sent.publisher)
+                    if sent.resent { " more than once" } else { "" }
                 )),
                 _ => {}
             }
         }
     }
 
-    fn surely_gets(&self, client: ClientId, sent: &Sent) -> bool {
+    fn surely_kept_for(&self, client: ClientId, sent: &Sent) -> bool {
         self.model.subscriptions.iter().any(|held| {
-            held.client == client && held.matches(&sent.topic) && held.surely_holds(sent)
+            held.client == client
+                && held.maximum_qos > 0
+                && held.matches(&sent.topic)
+                && held.surely_holds(sent)
         })
     }
 
