@@ -2,6 +2,8 @@
 
 use super::greet::Greeted;
 use super::refusal::{Cause, Refused};
+use crate::identity::io::Chain;
+use crate::identity::jwt::looks_like_a_token;
 use crate::identity::{Credentials, Identity, Method, Rejection, Repute, Subject};
 use crate::limits::{Attempt, Lockout};
 use crate::mqtt::Text;
@@ -30,7 +32,7 @@ impl Greeted {
             Ok(Some(challenge)) => Some(Arc::from(challenge.username())),
             Ok(None) | Err(_) => credentials.username.as_deref().map(Arc::from),
         };
-        let method = guessed(&credentials);
+        let method = guessed(&credentials, &self.rules.chain);
         let attempt = Attempt {
             ip,
             method,
@@ -127,14 +129,16 @@ impl Greeted {
 }
 
 /// By what the client offers: failures are counted for each method apart (IDN-13).
-pub fn guessed(credentials: &Credentials) -> Method {
+pub fn guessed(credentials: &Credentials, chain: &Chain) -> Method {
     if let Some(method) = credentials.demanded {
         return method;
     }
     if credentials.cookie.is_some() && credentials.password.is_none() {
         return Method::COOKIE;
     }
+    let is_token = |password: &Arc<Secret>| looks_like_a_token(password.expose());
     match (&credentials.password, &credentials.certificate) {
+        (Some(password), _) if is_token(password) && chain.offers(Method::JWT) => Method::JWT,
         (Some(_), _) => Method::PASSWORD,
         (None, Some(_)) => Method::CERTIFICATE,
         (None, None) => Method::ANONYMOUS,

@@ -85,12 +85,13 @@ impl Screened {
 }
 
 impl Proxied {
-    /// Takes a handshake's place in the proxy's name until the header has come.
+    /// Takes a handshake's place in the proxy's name until the header has come. Whoever can connect here could be the proxy: until
+    /// then nobody is known, and the share of those who are stays theirs.
     pub fn new(accepted: Accepted, door: &Arc<Door>) -> Result<(Self, Handshake), Box<Refused>> {
         let ip = accepted.peer.ip().to_canonical();
         let handshake = door
             .limits
-            .begin_handshake(ip, true, Instant::now())
+            .begin_handshake(ip, false, Instant::now())
             .map_err(|refusal| Refused::stranger(refusal, door, ip))?;
         Ok((Self(accepted), handshake))
     }

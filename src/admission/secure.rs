@@ -3,12 +3,14 @@
 use super::door::{Door, Rules};
 use super::refusal::Refused;
 use super::screen::{Places, Screened};
-use crate::identity::{PresentedCertificate, cookie};
+use crate::identity::{Method, PresentedCertificate, cookie};
+use crate::limits::Attempt;
 use crate::net::websocket::{self, OwnOrigin, UpgradeRequest, WebSocketStream};
 use crate::net::{PeerTls, Stream, TlsError, Transport};
 use crate::secret::Secret;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A byte stream whose outer layers end here.
@@ -32,7 +34,7 @@ impl Screened {
             ip,
             places,
         } = self;
-        let refused = |error: TlsError| Refused::stranger(error, &door, ip);
+        let refused = |error: TlsError| shaken(error, &door, ip);
         let is_websocket = door.transport == Transport::Websocket;
         let mut cookie = None;
         let (mut stream, peer_tls) = match (&rules.tls, is_websocket) {
@@ -77,6 +79,28 @@ impl Secured {
             chain: peer.certificates.to_vec(),
         }))
     }
+}
+
+/// A certificate that is not believed is a failed login: its address is counted, and banned for certificates in the end.
+fn shaken(error: TlsError, door: &Door, ip: IpAddr) -> Box<Refused> {
+    let attempt = Attempt {
+        ip,
+        method: Method::CERTIFICATE,
+        username: None,
+    };
+    let lockout = match &error {
+        TlsError::Certificate(refused) if refused.is_failure_of_client() => {
+            door.limits
+                .failed(&attempt, Instant::now(), SystemTime::now())
+        }
+        TlsError::Certificate(_)
+        | TlsError::Ended(_)
+        | TlsError::NoCertificate
+        | TlsError::Handshake(_) => None,
+    };
+    let mut refused = Refused::stranger(error, door, ip);
+    refused.lockout = lockout;
+    refused
 }
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(

@@ -85,7 +85,8 @@ impl Connection {
             Some(Ok(Demand::Challenged(challenge))) => Some(Arc::from(challenge.username())),
             Some(_) | None => None,
         };
-        let attempt = attempt(self.rights.subject(), &credentials, username.as_deref());
+        let method = guessed(&credentials, &self.rules.chain);
+        let attempt = attempt(self.rights.subject(), method, username.as_deref());
         credentials.repute = match self.door.limits.attempt(&attempt, now) {
             Ok(repute) => repute,
             Err(refusal) => {
@@ -97,10 +98,7 @@ impl Connection {
         };
         match demanded {
             None => Err(withdrawn(format!("{method} is not offered any more"))),
-            Some(Err(rejection)) => {
-                let method = guessed(&credentials);
-                Err(self.rejected(&rejection, method, None))
-            }
+            Some(Err(rejection)) => Err(self.rejected(&rejection, method, None)),
             Some(Ok(Demand::Complete)) => {
                 self.judge(credentials, None, None);
                 Ok(())
@@ -125,7 +123,7 @@ impl Connection {
         answer: Option<Bytes>,
     ) {
         let chain = Arc::clone(&self.rules.chain);
-        let method = guessed(&credentials);
+        let method = guessed(&credentials, &chain);
         let judging = async move {
             Judged {
                 identity: chain.identify(credentials).await,
@@ -263,14 +261,10 @@ impl Connection {
     }
 }
 
-fn attempt<'a>(
-    subject: &'a Subject,
-    credentials: &Credentials,
-    username: Option<&'a str>,
-) -> Attempt<'a> {
+fn attempt<'a>(subject: &'a Subject, method: Method, username: Option<&'a str>) -> Attempt<'a> {
     Attempt {
         ip: subject.ip,
-        method: guessed(credentials),
+        method,
         username: username.or(Some(&subject.identity.username)),
     }
 }

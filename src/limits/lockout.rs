@@ -78,7 +78,9 @@ impl Failures {
     ) -> Result<Repute, Refusal> {
         let has_record = self.has_record(attempt, now);
         let slow = |table: &Table<Recent>, key| slowed(table, key, config, epoch, now);
-        if let Some((_, until)) = bans.of_address(attempt.ip, Some(attempt.method), now) {
+        if let Some((_, until)) = bans.of_address(attempt.ip, Some(attempt.method), now)
+            && !self.passes_bans(attempt, now)
+        {
             let name = attempt.username.filter(|_| has_record);
             return match name.map(|name| keys.name_at(attempt.ip, name)) {
                 Some(pair) => slow(&self.pairs, pair).map(|()| Repute::Known),
@@ -95,16 +97,24 @@ impl Failures {
             0 => Repute::Stranger,
             _ => Repute::Suspect,
         };
-        if attempt.method == Method::CERTIFICATE {
-            return Ok(repute);
-        }
-        let Some(user) = attempt.username.map(|name| keys.name(&[name])) else {
+        let user = attempt.username.filter(|_| is_guessable(attempt.method));
+        let Some(user) = user.map(|name| keys.name(&[name])) else {
             return Ok(repute);
         };
         if self.of_user(config, user, now) >= config.per_user.bound() {
             slow(&self.users, user)?;
         }
         Ok(repute)
+    }
+
+    /// A certificate has been proved when this is asked, and a token is let try where anybody is known: neither can be guessed, so
+    /// neither is kept out for what a neighbour failed.
+    fn passes_bans(&self, attempt: &Attempt<'_>, now: Nanos) -> bool {
+        match attempt.method {
+            Method::CERTIFICATE => true,
+            Method::JWT => self.records.knows_address(attempt.ip, now),
+            _ => false,
+        }
     }
 
     pub(super) fn failed(
@@ -123,7 +133,7 @@ impl Failures {
                 |recent| recent.add(window, now),
             )
         };
-        if let Some(name) = attempt.username {
+        if let Some(name) = attempt.username.filter(|_| is_guessable(attempt.method)) {
             add(&self.users, keys.name(&[name]));
             add(&self.pairs, keys.name_at(attempt.ip, name));
         }
@@ -258,6 +268,11 @@ impl Failures {
         self.bans
             .update(address, now, |_| Strikes::default(), change)
     }
+}
+
+/// Nobody comes nearer to a signature by trying: to slow its user would only be a weapon (IDN-13).
+fn is_guessable(method: Method) -> bool {
+    method != Method::CERTIFICATE && method != Method::JWT
 }
 
 /// The ban after so many before it.
@@ -405,6 +420,44 @@ mod tests {
                 "another address"
             );
             second += expected * 60 + 100;
+        }
+    }
+
+    #[test]
+    fn idn_13_wrong_signatures_ban_their_address_and_slow_nobody() {
+        for method in [Method::CERTIFICATE, Method::JWT] {
+            let door = Door::new("{}");
+            assert!(
+                door.login(method, "198.51.100.1", "pump", true, 1000)
+                    .is_some()
+            );
+            for n in 0..100 {
+                let address = format!("10.0.0.{n}");
+                assert!(door.login(method, &address, "pump", false, 1001).is_some());
+            }
+            let by_password = door.password("203.0.113.1", "pump", true, 1002);
+            assert!(by_password, "{method:?}: her password is as good as before");
+            let banned = |address: &str| {
+                let lockouts =
+                    (0..10).filter_map(|_| door.login(method, address, "x", false, 1003)?);
+                lockouts.count()
+            };
+            assert_eq!(
+                (banned("192.0.2.1"), banned("198.51.100.1")),
+                (1, 1),
+                "{method:?}"
+            );
+            let rows = [
+                // A certificate is proved before this is asked: strangers of that address are refused before TLS.
+                ("192.0.2.1", "pump", method == Method::CERTIFICATE),
+                ("198.51.100.1", "pump", true),
+                ("198.51.100.1", "another", true),
+                ("203.0.113.1", "pump", true),
+            ];
+            for (address, name, expected) in rows {
+                let judged = door.login(method, address, name, true, 1004).is_some();
+                assert_eq!(judged, expected, "{method:?} {name} from {address}");
+            }
         }
     }
 

@@ -94,7 +94,7 @@ impl Chain {
         }
     }
 
-    fn offers(&self, method: Method) -> bool {
+    pub fn offers(&self, method: Method) -> bool {
         self.steps.iter().any(|step| step.methods.contains(&method))
     }
 

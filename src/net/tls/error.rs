@@ -54,6 +54,29 @@ pub enum CertificateRefused {
     Other(String),
 }
 
+impl CertificateRefused {
+    /// Whether a failed login is to be counted: not for a list or a setting of ours that could not be used.
+    pub fn is_failure_of_client(&self) -> bool {
+        match self {
+            Self::RevocationUnknown
+            | Self::RevocationListStale
+            | Self::RevocationListUntrusted
+            | Self::NotAskedFor => false,
+            Self::Expired
+            | Self::NotValidYet
+            | Self::Revoked
+            | Self::UnknownIssuer
+            | Self::Purpose
+            | Self::WeakKey
+            | Self::ChainTooLong(_)
+            | Self::BadSignature
+            | Self::CriticalExtension
+            | Self::Malformed
+            | Self::Other(_) => true,
+        }
+    }
+}
+
 impl From<webpki::Error> for CertificateRefused {
     #[expect(
         clippy::wildcard_enum_match_arm,

@@ -1,0 +1,1 @@
+"""What benches/abuse is made of."""
