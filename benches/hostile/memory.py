@@ -5,43 +5,42 @@ import ssl
 import threading
 import time
 
-from .broker import Broker, connect_packet, dial, login, packet, receive, text
+from .broker import Broker, connect_packet, dial, packet, receive, text
 from .stalled import STAGES, Crowd
 from .storms import Plain
 
 MIB = 1024 * 1024
 # What one connection may hold besides what the configuration names: buffers of the socket's task, TLS, tables of its own.
 PEER = 64 * 1024
-SETTLING = 12
 
 
 class Script:
-    def __init__(self, row, what, run, caps, kept=0, more=""):
-        self.row, self.what, self.run, self.caps, self.kept, self.more = row, what, run, caps, kept, more
+    def __init__(self, row, what, run, caps, more=""):
+        self.row, self.what, self.run, self.caps, self.more = row, what, run, caps, more
 
 
 def measure(binary, seconds):
     print(
-        "\n| row | script | before | at most | base + caps + 20 % | afterwards | within |\n|---|---|---|---|---|---|---|"
+        "\n| row | script | before | at most, twice | base + caps + 20 % | afterwards, twice | within |\n|---|---|---|---|---|---|---|"
     )
     for script in SCRIPTS:
         with Broker(binary, f"{OPEN}{script.more}") as broker:
-            for _ in range(3):
-                login(broker.ports["tcp"], "admin", broker.password)
-            time.sleep(1)
+            work(broker, 1)
             base = broker.resident()
-            watch = Watch(broker)
-            script.run(broker, seconds)
-            watch.stop()
-            most = (base + script.caps) * 1.2
-            # What is kept on purpose (tables of fixed size, retained messages) may stay.
-            goal, until = (base + script.kept) * 1.2, time.monotonic() + SETTLING
-            while broker.resident() > goal and time.monotonic() < until:
-                time.sleep(0.2)
-            after = broker.resident()
-            verdict = "yes" if watch.most <= most and after <= goal else "**no**"
+            allowed = (base + script.caps) * 1.2
+            most, after = [], []
+            # Twice: what the allocator keeps for the next time is used then, what leaks is lost twice.
+            for _ in range(2):
+                watch = Watch(broker)
+                script.run(broker, seconds)
+                watch.stop()
+                work(broker, 2)
+                most.append(watch.most)
+                after.append(broker.resident())
+            verdict = "yes" if max(most) <= allowed else "**no**"
+            each = lambda values: ", ".join(f"{value / MIB:.0f}" for value in values)
             print(
-                f"| {script.row} | {script.what} | {base / MIB:.0f} | {watch.most / MIB:.0f} | {most / MIB:.0f} | {after / MIB:.0f} | {verdict} |",
+                f"| {script.row} | {script.what} | {base / MIB:.0f} | {each(most)} | {allowed / MIB:.0f} | {each(after)} | {verdict} |",
                 flush=True,
             )
 
@@ -60,6 +59,23 @@ class Watch(threading.Thread):
     def stop(self):
         self.going = False
         self.join()
+
+
+def work(broker, seconds):
+    """A few clients come and go: the allocator gives back what is free while somebody works, not while all is quiet."""
+    until, context = time.monotonic() + seconds, ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    while time.monotonic() < until:
+        with context.wrap_socket(dial(broker.ports["tls"])) as peer:
+            peer.sendall(b"\xc0\x00")
+            receive(peer, 1)
+        for number in range(5):
+            peer = entered(broker, f"worker{number}", "work")
+            peer.setblocking(True)
+            peer.sendall(packet(0x32, text("work") + b"\x00\x02" + b"x" * 500))
+            receive(peer, 8)
+            peer.close()
+        time.sleep(0.05)
 
 
 def announced(broker, seconds):
@@ -121,22 +137,23 @@ def properties(broker, seconds):
 
 def farmed(broker, _):
     """One user makes sessions that last, queues for them, and retained messages."""
+    farmer = entered(broker, "farmer")
+    farmer.setblocking(True)
     for number in range(2000):
         peer = dial(broker.ports["open"])
         peer.sendall(connect_packet(f"farm{number}", clean=False) + packet(0x82, b"\x00\x01" + text("crop") + b"\x01"))
         receive(peer, 4)
         peer.close()
-    peer = entered(broker, "farmer")
     for number in range(20000):
-        peer.sendall(packet(0x31, text(f"field/{number}") + b"x" * 1000))
+        farmer.sendall(packet(0x31, text(f"field/{number}") + b"x" * 1000))
         if number % 10 == 0:
-            peer.sendall(packet(0x32, text("crop") + b"\x00\x01" + b"x" * 1000))
-            receive(peer, 4)
+            farmer.sendall(packet(0x32, text("crop") + b"\x00\x01" + b"x" * 1000))
+            receive(farmer, 4)
     for number in range(20000):
-        peer.sendall(packet(0x31, text(f"field/{number}")))
-    peer.sendall(b"\xc0\x00")
-    receive(peer, 2)
-    peer.close()
+        farmer.sendall(packet(0x31, text(f"field/{number}")))
+    farmer.sendall(b"\xc0\x00")
+    receive(farmer, 2)
+    farmer.close()
     # They expire.
     time.sleep(8)
 
@@ -252,8 +269,8 @@ SCRIPTS = [
     Script("LIM-3", "100 clients send packets of 20,000 properties", properties, 100 * (PEER + MIB), more=LIMITS.format("")),
     Script("LIM-4", "100 clients never release QoS 2", unreleased, 100 * PEER * 2, more=LIMITS.format("")),
     Script("LIM-5", "one user farms sessions, queues, retained messages", farmed, 500 * 128 * 1024 + 8 * MIB, more=LIMITS.format(RETAINED) + QUEUE),
-    Script("LIM-6", "new addresses, names and identifiers through a proxy", scan, TABLES + HANDSHAKES * PEER, kept=TABLES, more=LIMITS.format("")),
+    Script("LIM-6", "new addresses, names and identifiers through a proxy", scan, TABLES + HANDSHAKES * PEER, more=LIMITS.format("")),
     Script("IDN-12", "wrong passwords as fast as they are taken", guesses, HASHING, more=LIMITS.format(", failures: { per_ip: off, per_user: off }")),
     Script("LOG-2", "refused connections, all audited", refusals, 0, more=LIMITS.format(", deny: [127.2.0.0/16]")),
-    Script("ADM-4", "30 bodies without an end", bodies, 30 * (PEER + MIB), more=LIMITS.format("")),
+    Script("ADM-4", "30 bodies without an end", bodies, 30 * PEER, more=LIMITS.format("")),
 ]

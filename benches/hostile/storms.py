@@ -7,13 +7,14 @@ import socket
 import ssl
 import statistics
 import subprocess
-import sys
 import time
 
 from .broker import Broker, aside, connect_packet, login, ms, openssl, p99, receive, retreat
 from .echo import Echo
 
 ADDRESSES = 50
+# Bans and queues are measured here, not the rate of connections.
+OPEN = "global: { rate: 100000/s, burst: 100000 }, per_ip: { rate: 1000/s, burst: 1000 }"
 
 
 def measure(binary, seconds):
@@ -31,7 +32,7 @@ def measure(binary, seconds):
         ("token", 200, "{ per_ip: off, per_user: off }"),
         ("token", 200, "{ per_ip: 10, per_user: 20 }"),
     ]:
-        with Broker(binary, f"limits: {{ failures: {failures}, connections: {{ per_ip: {{ rate: 1000/s, burst: 1000 }} }} }}\n") as broker:
+        with Broker(binary, f"limits: {{ failures: {failures}, connections: {{ {OPEN} }} }}\n") as broker:
             storm(broker, kind, rate, "off" if "off" in failures else "on", seconds)
 
 
@@ -51,19 +52,24 @@ def storm(broker, kind, rate, bans, seconds):
         turn += 1
         fresh = f"127.4.{turn // 200}.{turn % 200 + 1}"
         for logins, source in [(known, "127.0.0.1"), (strangers, fresh)]:
-            logins.append(good.login(source) or 15)
+            logins.append(good.login(source))
             time.sleep(0.05)
     then = p99(echo.take())
     told = json.loads(crowd.communicate()[0])
     echo.stop()
     # The good logins' own cost is in it: the figure is an upper bound.
     cost = (broker.cpu() - before) / told["offered"]
-    shown = lambda logins: f"{ms(statistics.median(logins))}, {ms(p99(logins))}"
     print(
         f"| {rate} {kind}s | {bans} | {shown(known)} | {shown(strangers)} | {ms(quiet)} | {ms(then)} | {told['offered'] / seconds:.0f} "
         f"| {told['judged']}, {told['most']} | {ms(cost)} |",
         flush=True,
     )
+
+
+def shown(logins):
+    good = [elapsed for elapsed in logins if elapsed is not None]
+    refused = f", {len(logins) - len(good)} of {len(logins)} refused" if len(good) < len(logins) else ""
+    return f"{ms(statistics.median(good))}, {ms(p99(good))}{refused}" if good else f"all {len(logins)} refused"
 
 
 def guess(kind, ports, folder, rate, seconds):

@@ -238,7 +238,7 @@ impl Shared {
                 },
                 _,
             )) => {
-                visit.body = read(body).await?;
+                visit.body = read(body, STRANGERS_BODY_MAX).await?;
                 handler(visit).await
             }
             Ok((
@@ -265,7 +265,7 @@ impl Shared {
                 if head.method == HttpMethod::GET {
                     query.allow_only(takes)?;
                 }
-                visit.body = read(body).await?;
+                visit.body = read(body, BODY_MAX).await?;
                 let call = Call {
                     visit,
                     caller,
@@ -324,8 +324,8 @@ fn find(
 }
 
 /// Counted while it comes, whatever its head says (ADM-4).
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    let collected = timeout(PATIENCE, Limited::new(body, BODY_MAX).collect()).await;
+async fn read(body: Incoming, most: usize) -> Result<Bytes, Problem> {
+    let collected = timeout(PATIENCE, Limited::new(body, most).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
@@ -365,3 +365,5 @@ const READERS: usize = 2;
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 1024 * 1024;
+/// From whom nothing is known yet: a name and a password, or a request for a certificate.
+const STRANGERS_BODY_MAX: usize = 16 * 1024;
