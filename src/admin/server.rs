@@ -249,7 +249,7 @@ impl Shared {
                 _,
             )) => {
                 let applicant = est::identify(&visit, *verb, self.device(peer)).await?;
-                visit.body = read(body).await?;
+                visit.body = read(body, BODY_MAX).await?;
                 est::answer(visit, *verb, applicant).await
             }
             Ok((
@@ -365,5 +365,5 @@ const READERS: usize = 2;
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 1024 * 1024;
-/// From whom nothing is known yet: a name and a password, or a request for a certificate.
+/// From whom nothing is known yet: a name and a password.
 const STRANGERS_BODY_MAX: usize = 16 * 1024;
