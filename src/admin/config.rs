@@ -43,6 +43,9 @@ pub struct EstConfig {
     pub days: u32,
     /// Valid certificates that one name may have.
     pub certificates_per_name: u32,
+    /// Holds the passphrase of the CA's key, where that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 impl Default for EstConfig {
@@ -51,13 +54,16 @@ impl Default for EstConfig {
             ca: "ca".into(),
             days: Validity::DAYS,
             certificates_per_name: 10,
+            passphrase_file: None,
         }
     }
 }
 
 impl EstConfig {
     pub fn enrolment(&self, base: &Path) -> Enrolment {
+        let file = self.passphrase_file.as_ref().map(|file| base.join(file));
         Enrolment::new(&base.join(&self.ca), self.days, self.certificates_per_name)
+            .with_passphrase(file)
     }
 
     /// Whose certificates the handshake lets in for the sake of enrolment, and for nothing else.

@@ -9,10 +9,12 @@ use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::password::{PasswordSource, new_password};
+use super::password::{
+    PasswordError, PasswordSource, known_passphrase, new_passphrase, new_password,
+};
 use crate::pki::{
-    DeviceCa, DeviceNames, Enrolment, Issued, PkiError, Record, RevocationReason, ServerCa,
-    SigningRequest, Validity, files,
+    DeviceCa, DeviceNames, Enrolment, Issued, PkiError, Record, Records, RevocationReason,
+    ServerCa, SigningRequest, Validity, files, read_passphrase,
 };
 use crate::secret::Secret;
 use crate::units::Period;
@@ -31,6 +33,9 @@ pub struct CaArgs {
         default_value = "wardgate-data"
     )]
     dir: PathBuf,
+    /// Holds the passphrase of the CA's keys; without it a terminal is asked, where they have one
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,7 +43,12 @@ pub struct CaArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the device CA and the server CA
-    Init,
+    #[command(after_help = "Example:\n  wardgate ca init --passphrase")]
+    Init {
+        /// Ask for a passphrase that their keys are kept under; --passphrase-file does so too
+        #[arg(long)]
+        passphrase: bool,
+    },
     /// Make a key and a client certificate: NAME.pem, NAME.key and ca.pem
     #[command(after_help = "Example:\n  wardgate ca issue pump-7 --out certs --ou sensors")]
     Issue {
@@ -167,8 +177,16 @@ pub fn run(args: &CaArgs) -> ExitCode {
 fn execute(args: &CaArgs) -> Result<(), PkiError> {
     let folder = args.dir.join("ca");
     let now = SystemTime::now();
+    let open = || DeviceCa::open_with(&folder, &|| passphrase(args));
     match &args.command {
-        Command::Init => init(&folder, now),
+        Command::Init { passphrase: ask } => {
+            let passphrase = match (&args.passphrase_file, ask) {
+                (Some(file), _) => Some(read_passphrase(file)?),
+                (None, true) => Some(new_passphrase().map_err(told)?),
+                (None, false) => None,
+            };
+            init(&folder, passphrase.as_ref(), now)
+        }
         Command::Issue {
             name,
             names,
@@ -177,7 +195,7 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
             password,
         } => {
             let names = device_names(name, names)?;
-            let ca = DeviceCa::open(&folder)?;
+            let ca = open()?;
             // Asked for before anything is issued.
             let password = match p12 {
                 Some(_) => Some(
@@ -204,7 +222,7 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
                 .or(request.common_name())
                 .unwrap_or_default();
             let names = device_names(name, names)?;
-            let ca = DeviceCa::open(&folder)?;
+            let ca = open()?;
             for left_out in request.beyond(&names) {
                 warn(&format!(
                     "the request asks for {left_out}, which is not taken over"
@@ -218,7 +236,7 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
                 Some(path) => Some(SigningRequest::from_pem(&read(path)?)?),
                 None => None,
             };
-            let ca = DeviceCa::open(&folder)?;
+            let ca = open()?;
             let issued = ca.renew(which, request.as_ref(), output.validity(now), "ca renew")?;
             hand_over(&issued, &folder, output, true)
         }
@@ -228,17 +246,17 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
             Ok(())
         }
         Command::Revoke { which, reason } => {
-            let ca = DeviceCa::open(&folder)?;
+            let ca = open()?;
             for record in ca.revoke(which, *reason, now)? {
                 say(&format!("revoked {} {}", record.name, record.serial));
             }
             say(&format!("wrote {}", ca.crl_path().display()));
             Ok(())
         }
-        Command::List { json } => list(&DeviceCa::open(&folder)?.list()?, *json, now),
-        Command::Show { which, json } => show(&DeviceCa::open(&folder)?, which, *json, now),
+        Command::List { json } => list(&Records::open(&folder)?.list()?, *json, now),
+        Command::Show { which, json } => show(&Records::open(&folder)?, which, *json, now),
         Command::Crl { out, days } => {
-            let ca = DeviceCa::open(&folder)?;
+            let ca = open()?;
             let pem = ca.write_crl(*days, now)?;
             say(&format!("wrote {}", ca.crl_path().display()));
             if let Some(path) = out {
@@ -251,13 +269,28 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
             hosts,
             out,
             replace,
-        } => server(&folder, hosts, out, *replace, now),
+        } => {
+            let ca = ServerCa::open(&folder, &|| passphrase(args))?;
+            server(&ca, hosts, out, *replace, now)
+        }
     }
 }
 
-fn init(folder: &Path, now: SystemTime) -> Result<(), PkiError> {
-    let device = DeviceCa::create(folder, now)?;
-    let server = ServerCa::create(folder, now)?;
+/// Of keys that are there already.
+fn passphrase(args: &CaArgs) -> Result<Secret, PkiError> {
+    match &args.passphrase_file {
+        Some(file) => read_passphrase(file),
+        None => known_passphrase().map_err(told),
+    }
+}
+
+fn told(error: PasswordError) -> PkiError {
+    PkiError::Passphrase(error.to_string())
+}
+
+fn init(folder: &Path, passphrase: Option<&Secret>, now: SystemTime) -> Result<(), PkiError> {
+    let device = DeviceCa::create_with(folder, passphrase, now)?;
+    let server = ServerCa::create_with(folder, passphrase, now)?;
     say(&format!(
         "wrote {} (listeners trust it: client_ca)",
         device.certificate_path().display()
@@ -274,13 +307,13 @@ fn init(folder: &Path, now: SystemTime) -> Result<(), PkiError> {
 }
 
 fn server(
-    folder: &Path,
+    ca: &ServerCa,
     hosts: &[String],
     out: &Path,
     replace: bool,
     now: SystemTime,
 ) -> Result<(), PkiError> {
-    let made = ServerCa::open(folder)?.issue(hosts, now)?;
+    let made = ca.issue(hosts, now)?;
     let (certificate, key) = (out.join("server.pem"), out.join("server.key"));
     made.write_to(&certificate, &key, replace)?;
     say(&format!(
@@ -336,7 +369,7 @@ fn hand_over(
     for path in issued.write_to(&output.out, renewed)? {
         say(&format!("wrote {}", path.display()));
     }
-    let trusted = ServerCa::open(folder)?.certificate_pem().to_owned();
+    let trusted = ServerCa::certificate(folder)?;
     let path = output.out.join("ca.pem");
     match std::fs::read_to_string(&path) {
         Ok(there) if there == trusted => {}
@@ -383,7 +416,7 @@ fn list(records: &[Record], json: bool, now: SystemTime) -> Result<(), PkiError>
     Ok(())
 }
 
-fn show(ca: &DeviceCa, which: &str, json: bool, now: SystemTime) -> Result<(), PkiError> {
+fn show(ca: &Records, which: &str, json: bool, now: SystemTime) -> Result<(), PkiError> {
     let records = ca.find(which)?;
     if json {
         let rows: Vec<_> = records.iter().map(|record| as_json(record, now)).collect();

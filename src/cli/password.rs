@@ -16,8 +16,8 @@ pub(super) struct PasswordSource {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PasswordError {
-    #[error("no terminal to ask on: use --password-stdin")]
-    NoTerminal,
+    #[error("no terminal to ask on: use {0}")]
+    NoTerminal(&'static str),
     #[error("the password cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     #[error("the two passwords differ")]
@@ -30,13 +30,34 @@ pub(super) enum PasswordError {
     SeveralLines,
 }
 
+const NO_TERMINAL: &str = "--password-stdin";
+const NO_FILE: &str = "--passphrase-file";
+
 /// Asked twice on a terminal, read once from standard input.
 pub(super) fn new_password(source: &PasswordSource) -> Result<Secret, PasswordError> {
     let password = if source.password_stdin {
         from_stdin(std::io::stdin().lock())?
     } else {
-        from_terminal()?
+        from_terminal("Password: ", NO_TERMINAL)?
     };
+    checked(password)
+}
+
+/// For keys that are made. Asked twice.
+pub(super) fn new_passphrase() -> Result<Secret, PasswordError> {
+    checked(from_terminal("Passphrase for the CA's keys: ", NO_FILE)?)
+}
+
+/// Of keys that are there.
+pub(super) fn known_passphrase() -> Result<Secret, PasswordError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(PasswordError::NoTerminal(NO_FILE));
+    }
+    let given = rpassword::prompt_password("Passphrase of the CA's key: ")?;
+    checked(Secret::new(given.into_bytes()))
+}
+
+fn checked(password: Secret) -> Result<Secret, PasswordError> {
     if password.is_empty() {
         return Err(PasswordError::Empty);
     }
@@ -46,11 +67,11 @@ pub(super) fn new_password(source: &PasswordSource) -> Result<Secret, PasswordEr
     Ok(password)
 }
 
-fn from_terminal() -> Result<Secret, PasswordError> {
+fn from_terminal(prompt: &str, instead: &'static str) -> Result<Secret, PasswordError> {
     if !std::io::stdin().is_terminal() {
-        return Err(PasswordError::NoTerminal);
+        return Err(PasswordError::NoTerminal(instead));
     }
-    let once = Secret::new(rpassword::prompt_password("Password: ")?.into_bytes());
+    let once = Secret::new(rpassword::prompt_password(prompt)?.into_bytes());
     let twice = Secret::new(rpassword::prompt_password("Again: ")?.into_bytes());
     if !once.matches(twice.expose()) {
         return Err(PasswordError::Differ);

@@ -1,7 +1,6 @@
 //! A certificate authority on disk: a certificate and the key that signs in its name.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,9 +11,10 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
+use super::key_file::{self, Passphrase};
 use super::{PkiError, files};
+use crate::secret::Secret;
 
 /// Ten years: a root that expires takes everything with it.
 const AUTHORITY_DAYS: u32 = 3653;
@@ -61,7 +61,12 @@ pub(super) struct Authority {
 
 impl Authority {
     /// Makes key and certificate in `folder`, which is made too. Nothing that is there is overwritten.
-    pub(super) fn create(folder: &Path, kind: Kind, now: SystemTime) -> Result<Self, PkiError> {
+    pub(super) fn create(
+        folder: &Path,
+        kind: Kind,
+        passphrase: Option<&Secret>,
+        now: SystemTime,
+    ) -> Result<Self, PkiError> {
         files::create_folder(folder).map_err(PkiError::file(folder))?;
         let (certificate_path, key_path) = paths(folder, kind);
         if certificate_path.exists() {
@@ -69,7 +74,7 @@ impl Authority {
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = authority_params(kind, now)?.self_signed(&key)?;
-        let key_pem = Zeroizing::new(key.serialize_pem());
+        let key_pem = key_file::to_pem(&key, passphrase)?;
         files::create_new(&key_path, key_pem.as_bytes(), files::PRIVATE)
             .map_err(PkiError::file(&key_path))?;
         files::create_new(
@@ -78,19 +83,31 @@ impl Authority {
             files::PUBLIC,
         )
         .map_err(PkiError::file(&certificate_path))?;
-        Self::open(folder, kind)
+        Self::with(folder, kind, key)
     }
 
-    pub(super) fn open(folder: &Path, kind: Kind) -> Result<Self, PkiError> {
+    pub(super) fn open(
+        folder: &Path,
+        kind: Kind,
+        passphrase: Passphrase<'_>,
+    ) -> Result<Self, PkiError> {
         let (certificate_path, key_path) = paths(folder, kind);
+        read(&certificate_path)?;
+        Self::with(folder, kind, key_file::read(&key_path, passphrase)?)
+    }
+
+    /// The certificate alone, for those who sign nothing.
+    pub(super) fn certificate(folder: &Path, kind: Kind) -> Result<String, PkiError> {
+        read(&paths(folder, kind).0)
+    }
+
+    fn with(folder: &Path, kind: Kind, key: KeyPair) -> Result<Self, PkiError> {
+        let (certificate_path, _) = paths(folder, kind);
         let certificate_pem = read(&certificate_path)?;
-        let key_pem = Zeroizing::new(read(&key_path)?);
         let damaged = |path: &Path, reason: &str| PkiError::Damaged {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
-        let key = KeyPair::from_pem(&key_pem)
-            .map_err(|_| damaged(&key_path, "not a private key in PEM"))?;
         let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| damaged(&certificate_path, "not a certificate in PEM"))?;
         let not_after = check(&der, &key).map_err(|reason| damaged(&certificate_path, reason))?;
@@ -193,12 +210,5 @@ fn paths(folder: &Path, kind: Kind) -> (PathBuf, PathBuf) {
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
-    fs::read_to_string(path).map_err(|source| {
-        let path = path.to_owned();
-        if source.kind() == io::ErrorKind::NotFound {
-            PkiError::NoAuthority(path)
-        } else {
-            PkiError::File { path, source }
-        }
-    })
+    fs::read_to_string(path).map_err(|source| PkiError::unopened(path, source))
 }

@@ -9,13 +9,15 @@ use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::authority::{Authority, Kind, whole_seconds};
-use super::ledger::{Ledger, LockedLedger};
+use super::key_file::{self, Passphrase};
+use super::ledger::{LockedLedger, Records, copy_path};
 use super::rules::Rules;
 use super::{
     DeviceNames, PkiError, Record, RevocationReason, Revoked, SigningRequest, State, files,
     revocation_list,
 };
 use crate::identity::CertificateFacts;
+use crate::secret::Secret;
 
 /// Longer makes revocation the only way to end a lost key.
 const DAYS_MAX: u32 = 3650;
@@ -54,8 +56,17 @@ pub struct Issued {
 impl DeviceCa {
     /// Makes a CA in `folder` (`ca/` of the data folder) with an empty revocation list, and refuses to overwrite one.
     pub fn create(folder: &Path, now: SystemTime) -> Result<Self, PkiError> {
+        Self::create_with(folder, None, now)
+    }
+
+    /// With a passphrase for its key.
+    pub fn create_with(
+        folder: &Path,
+        passphrase: Option<&Secret>,
+        now: SystemTime,
+    ) -> Result<Self, PkiError> {
         let ca = Self {
-            authority: Authority::create(folder, Kind::Device, now)?,
+            authority: Authority::create(folder, Kind::Device, passphrase, now)?,
             folder: folder.to_owned(),
         };
         // From the first day a listener can name the list, and a revocation bites without a change of its configuration.
@@ -63,9 +74,14 @@ impl DeviceCa {
         Ok(ca)
     }
 
+    /// One whose key has no passphrase.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
+        Self::open_with(folder, &key_file::no_passphrase)
+    }
+
+    pub fn open_with(folder: &Path, passphrase: Passphrase<'_>) -> Result<Self, PkiError> {
         Ok(Self {
-            authority: Authority::open(folder, Kind::Device)?,
+            authority: Authority::open(folder, Kind::Device, passphrase)?,
             folder: folder.to_owned(),
         })
     }
@@ -163,23 +179,21 @@ impl DeviceCa {
 
     /// Everything issued, the oldest first.
     pub fn list(&self) -> Result<Vec<Record>, PkiError> {
-        Ok(Ledger::read(&self.folder)?.certificates)
+        self.records().list()
     }
 
     /// What a name, serial number or fingerprint stands for, the oldest first; never nothing.
     pub fn find(&self, key: &str) -> Result<Vec<Record>, PkiError> {
-        let mut found = self.list()?;
-        found.retain(|record| record.is_called(key));
-        if found.is_empty() {
-            return Err(PkiError::Unknown(key.to_owned()));
-        }
-        Ok(found)
+        self.records().find(key)
     }
 
     /// The certificate itself.
     pub fn certificate_of(&self, record: &Record) -> Result<String, PkiError> {
-        let path = self.copy_path(record);
-        std::fs::read_to_string(&path).map_err(PkiError::file(&path))
+        self.records().certificate_of(record)
+    }
+
+    fn records(&self) -> Records {
+        Records::of(&self.folder)
     }
 
     fn generate(
@@ -222,17 +236,6 @@ impl DeviceCa {
         Ok(issued)
     }
 
-    /// Whether a certificate of these names would be made.
-    pub(super) fn judge(&self, names: &DeviceNames, days: u32) -> Result<(), PkiError> {
-        if !(1..=DAYS_MAX).contains(&days) {
-            return Err(PkiError::Days {
-                days,
-                max: DAYS_MAX,
-            });
-        }
-        Rules::read(&self.folder)?.judge(names, days)
-    }
-
     /// A certificate that nobody may see yet: it is not on record.
     pub(super) fn make(
         &self,
@@ -242,7 +245,13 @@ impl DeviceCa {
         issued_by: &str,
     ) -> Result<Issued, PkiError> {
         let Validity { days, now } = validity;
-        self.judge(names, days)?;
+        if !(1..=DAYS_MAX).contains(&days) {
+            return Err(PkiError::Days {
+                days,
+                max: DAYS_MAX,
+            });
+        }
+        Rules::read(&self.folder)?.judge(names, days)?;
         let mut params = self.authority.leaf_params(days, now)?;
         name(&mut params, names)?;
         let (not_before, not_after) = (params.not_before, params.not_after);
@@ -271,20 +280,13 @@ impl DeviceCa {
 
     /// Before anybody holds the certificate, so that nothing exists that cannot be revoked.
     pub(super) fn enter(&self, locked: &mut LockedLedger, issued: &Issued) -> Result<(), PkiError> {
-        let copy = self.copy_path(&issued.record);
+        let copy = copy_path(&self.folder, &issued.record);
         let copies = self.folder.join("issued");
         files::create_folder(&copies).map_err(PkiError::file(&copies))?;
         files::create_new(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
             .map_err(PkiError::file(&copy))?;
         locked.ledger.certificates.push(issued.record.clone());
         locked.write()
-    }
-
-    /// The serial number is hexadecimal of our own making.
-    fn copy_path(&self, record: &Record) -> PathBuf {
-        self.folder
-            .join("issued")
-            .join(format!("{}.pem", record.serial))
     }
 
     fn write_crl_of(

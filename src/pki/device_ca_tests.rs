@@ -556,3 +556,45 @@ fn a_pkcs_12_file_opens_with_its_password_alone() {
         Err(PkiError::NoKey)
     ));
 }
+
+#[test]
+fn sto_04_a_key_under_a_passphrase_opens_by_it_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("wardgate-ca-{:032x}", rand::random::<u128>()));
+    let now = SystemTime::now();
+    let passphrase = Secret::new(b"correct horse".to_vec());
+    DeviceCa::create_with(&folder, Some(&passphrase), now).unwrap();
+    let path = folder.join("device-ca.key");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("-----BEGIN ENCRYPTED "), "{text}");
+    let with = |given: &[u8]| {
+        let given = given.to_vec();
+        DeviceCa::open_with(&folder, &|| Ok(Secret::new(given.clone())))
+    };
+    assert!(matches!(
+        DeviceCa::open(&folder),
+        Err(PkiError::PassphraseNeeded)
+    ));
+    for wrong in [
+        &b""[..],
+        b"correct hors",
+        b"correct horse\n",
+        b"Correct horse",
+    ] {
+        assert!(
+            matches!(with(wrong), Err(PkiError::WrongPassphrase(_))),
+            "{wrong:?}"
+        );
+    }
+    let ca = with(passphrase.expose()).unwrap();
+    let names = DeviceNames::named("pump-7").unwrap();
+    ca.issue(&names, Validity::starting(now), "test").unwrap();
+    // To look needs no key.
+    assert_eq!(Records::open(&folder).unwrap().list().unwrap().len(), 1);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(
+        with(passphrase.expose()),
+        Err(PkiError::Damaged { .. })
+    ));
+    std::fs::remove_dir_all(folder).unwrap();
+}

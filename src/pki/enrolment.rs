@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::authority::whole_seconds;
+use super::authority::{Authority, Kind, whole_seconds};
 use super::certs_only::certs_only;
 use super::enrolment_tokens::{EnrolmentTokens, TokenHash};
-use super::ledger::LockedLedger;
+use super::key_file::read_passphrase;
+use super::ledger::{LockedLedger, Records};
+use super::rules::Rules;
 use super::{DeviceCa, DeviceNames, PkiError, Record, ServerCa, SigningRequest, State, Validity};
 use crate::identity::{CertificateFacts, Method, check_username};
 
@@ -23,6 +25,8 @@ pub struct Enrolment {
     days: u32,
     /// Valid certificates of one name; what was issued at the command line counts too.
     most_per_name: u32,
+    /// Of the CA's key, where it has one.
+    passphrase_file: Option<PathBuf>,
 }
 
 /// Somebody who has shown a token or a certificate that looks good. When a certificate is made for him, it is judged again.
@@ -95,6 +99,15 @@ impl Enrolment {
             folder: folder.to_owned(),
             days,
             most_per_name,
+            passphrase_file: None,
+        }
+    }
+
+    /// The passphrase of the CA's key is in a file, read whenever the key is.
+    pub fn with_passphrase(self, file: Option<PathBuf>) -> Self {
+        Self {
+            passphrase_file: file,
+            ..self
         }
     }
 
@@ -114,9 +127,9 @@ impl Enrolment {
         valid: Duration,
         now: SystemTime,
     ) -> Result<String, PkiError> {
-        let ca = DeviceCa::open(folder)?;
+        Records::open(folder)?;
         // A name that the rules refuse is told now, not when the device comes.
-        ca.judge(names, 1)?;
+        Rules::read(folder)?.judge(names, 1)?;
         let locked = LockedLedger::open(folder)?;
         let mut tokens = EnrolmentTokens::read(folder)?;
         let token = tokens.add(names, valid, now)?;
@@ -126,9 +139,9 @@ impl Enrolment {
 
     /// The certificates that a device needs: the CA that its own comes from, and the one that it knows our servers by.
     pub fn authorities(&self) -> Result<Vec<u8>, PkiError> {
-        let mut pems = vec![self.open()?.certificate_pem().to_owned()];
-        match ServerCa::open(&self.folder) {
-            Ok(server) => pems.push(server.certificate_pem().to_owned()),
+        let mut pems = vec![Authority::certificate(&self.folder, Kind::Device)?];
+        match ServerCa::certificate(&self.folder) {
+            Ok(server) => pems.push(server),
             // Servers may have their certificates from elsewhere.
             Err(PkiError::NoAuthority(_)) => {}
             Err(error) => return Err(error),
@@ -202,7 +215,10 @@ impl Enrolment {
     }
 
     fn open(&self) -> Result<DeviceCa, PkiError> {
-        DeviceCa::open(&self.folder)
+        DeviceCa::open_with(&self.folder, &|| match &self.passphrase_file {
+            Some(file) => read_passphrase(file),
+            None => Err(PkiError::PassphraseNeeded),
+        })
     }
 
     fn check_count(

@@ -57,6 +57,14 @@ pub enum PkiError {
     Bundle(String),
     #[error("no randomness from the operating system")]
     NoRandomness,
+    #[error("the CA's key has a passphrase, and none was given")]
+    PassphraseNeeded,
+    #[error("{}: the passphrase does not open it", .0.display())]
+    WrongPassphrase(PathBuf),
+    #[error("the passphrase cannot be had: {0}")]
+    Passphrase(String),
+    #[error("the key cannot be encrypted")]
+    Encryption,
     #[error("an enrolment token is valid for 1s to 30d")]
     TokenLifetime,
     #[error("there are {0} enrolment tokens: wait for some to be used or to expire")]
@@ -89,9 +97,23 @@ impl PkiError {
             | Self::NoKey
             | Self::Bundle(_)
             | Self::NoRandomness
+            | Self::PassphraseNeeded
+            | Self::WrongPassphrase(_)
+            | Self::Passphrase(_)
+            | Self::Encryption
             | Self::TokenLifetime
             | Self::TooManyTokens(_)
             | Self::ColonInName(_) => false,
+        }
+    }
+
+    /// A file of a CA that could not be opened: one that is not there is no CA.
+    pub(super) fn unopened(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::NoAuthority(path)
+        } else {
+            Self::File { path, source }
         }
     }
 

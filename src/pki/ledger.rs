@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::authority::{Authority, Kind};
 use super::{DeviceNames, InvalidName, PkiError, files};
 
 const FILE: &str = "issued.json";
@@ -104,6 +105,51 @@ impl Record {
         let hexadecimal = key.replace(':', "").to_ascii_lowercase();
         self.name == key || self.serial == hexadecimal || self.fingerprint == hexadecimal
     }
+}
+
+/// What is on record: to look at, without the CA's key.
+pub struct Records {
+    folder: PathBuf,
+}
+
+impl Records {
+    /// Of the CA in `folder`, which has to be there.
+    pub fn open(folder: &Path) -> Result<Self, PkiError> {
+        Authority::certificate(folder, Kind::Device)?;
+        Ok(Self::of(folder))
+    }
+
+    pub(super) fn of(folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        Self { folder }
+    }
+
+    /// Everything issued, the oldest first.
+    pub fn list(&self) -> Result<Vec<Record>, PkiError> {
+        Ok(Ledger::read(&self.folder)?.certificates)
+    }
+
+    /// What a name, serial number or fingerprint stands for, the oldest first; never nothing.
+    pub fn find(&self, key: &str) -> Result<Vec<Record>, PkiError> {
+        let mut found = self.list()?;
+        found.retain(|record| record.is_called(key));
+        if found.is_empty() {
+            return Err(PkiError::Unknown(key.to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// The certificate itself.
+    pub fn certificate_of(&self, record: &Record) -> Result<String, PkiError> {
+        let path = copy_path(&self.folder, record);
+        fs::read_to_string(&path).map_err(PkiError::file(&path))
+    }
+}
+
+/// The serial number is hexadecimal of our own making.
+pub(super) fn copy_path(folder: &Path, record: &Record) -> PathBuf {
+    let name = format!("{}.pem", record.serial);
+    folder.join("issued").join(name)
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::authority::{Authority, Kind};
 use super::device_name::check_dns_name;
+use super::key_file::Passphrase;
 use super::{PkiError, files};
+use crate::secret::Secret;
 
 /// What clients take at most: 398 days, Apple and the CA/Browser Forum.
 const DAYS: u32 = 397;
@@ -26,17 +28,31 @@ pub struct ServerCertificate {
 
 impl ServerCa {
     pub fn create(folder: &Path, now: SystemTime) -> Result<Self, PkiError> {
+        Self::create_with(folder, None, now)
+    }
+
+    /// With a passphrase for its key.
+    pub fn create_with(
+        folder: &Path,
+        passphrase: Option<&Secret>,
+        now: SystemTime,
+    ) -> Result<Self, PkiError> {
         Ok(Self {
-            authority: Authority::create(folder, Kind::Server, now)?,
+            authority: Authority::create(folder, Kind::Server, passphrase, now)?,
             folder: folder.to_owned(),
         })
     }
 
-    pub fn open(folder: &Path) -> Result<Self, PkiError> {
+    pub fn open(folder: &Path, passphrase: Passphrase<'_>) -> Result<Self, PkiError> {
         Ok(Self {
-            authority: Authority::open(folder, Kind::Server)?,
+            authority: Authority::open(folder, Kind::Server, passphrase)?,
             folder: folder.to_owned(),
         })
+    }
+
+    /// The certificate of the CA in `folder`, without its key.
+    pub fn certificate(folder: &Path) -> Result<String, PkiError> {
+        Authority::certificate(folder, Kind::Server)
     }
 
     /// What clients put into their `ca.pem`.

@@ -180,9 +180,12 @@ fn idn_15_what_does_not_fit_is_refused_and_the_reason_is_told_to_the_operator_al
         device.status(&format!("{as_other} $EST/simpleenroll")),
         "401"
     );
-    let forged = "openssl base64 -d -in pump-7.csr -out der && printf X | dd of=der bs=1 conv=notrunc \
-        seek=$(($(stat -c %s der) - 3)) 2>errors && openssl base64 -in der -out forged.csr";
-    device.succeeds(forged);
+    // Its last bit is one of the signature.
+    device.succeeds("openssl base64 -d -in pump-7.csr -out der");
+    let mut der = fs::read(device.folder.join("der")).unwrap();
+    *der.last_mut().unwrap() ^= 1;
+    fs::write(device.folder.join("der"), der).unwrap();
+    device.succeeds("openssl base64 -in der -out forged.csr");
     let forged = format!("{by_token} --data-binary @forged.csr $EST/simpleenroll");
     assert_eq!(device.status(&forged), "400");
     device.succeeds(ENROL);
@@ -217,6 +220,88 @@ fn idn_15_what_does_not_fit_is_refused_and_the_reason_is_told_to_the_operator_al
                 .as_str()
                 .is_some_and(|told| told.contains(reason))
         });
+    }
+}
+
+#[test]
+fn sto_04_the_key_of_the_ca_is_kept_under_a_passphrase_that_openssl_knows() {
+    let passphrase = "--passphrase-file=passphrase";
+    let setup = || {
+        let setup = Setup::new(LISTENERS).file("passphrase", "correct horse\n");
+        ca(setup.path(), &["init", passphrase]);
+        ca(
+            setup.path(),
+            &["server", "--out", ".", "--replace", passphrase],
+        );
+        // openssl takes the second line where one file is to say both.
+        let setup = setup.file("same", "correct horse\n");
+        setup.file("wrong", "correct hors\n")
+    };
+    let refused = Broker::try_start(setup()).err().unwrap();
+    assert!(
+        refused.contains("admin.est: the CA's key has a passphrase"),
+        "{refused}"
+    );
+    let setup = setup();
+    let folder = setup.path().to_owned();
+    let run = |program: &mut Command| {
+        program.current_dir(&folder).stdin(Stdio::null());
+        let output = program.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let issue = |more: &[&str]| {
+        let mut command = wardgate();
+        command.args(["ca", "issue", "first", "--dir", ".", "--out", "out"]);
+        run(command.args(more))
+    };
+    for (more, reason) in [
+        (&[][..], "no terminal to ask on: use --passphrase-file"),
+        (&["--passphrase-file=wrong"], "does not open it"),
+        (&["--passphrase-file=none"], "none"),
+    ] {
+        let (issued, text) = issue(more);
+        assert!(!issued && text.contains(reason), "{more:?}: {text}");
+    }
+    assert!(issue(&[passphrase]).0);
+    assert!(ca(&folder, &["list"]).contains("first"));
+    // openssl reads ours, and we read openssl's.
+    let openssl = |script: &str| {
+        let (done, text) = run(Command::new("bash").args(["-euo", "pipefail", "-c", script]));
+        assert!(done, "{script}: {text}");
+        text
+    };
+    let own = openssl("openssl pkey -in ca/device-ca.key -passin file:passphrase -pubout");
+    assert_eq!(
+        own,
+        openssl("openssl x509 -in ca/device-ca.pem -noout -pubkey")
+    );
+    for (number, form) in [
+        "-v2 aes-256-cbc -v2prf hmacWithSHA256",
+        "-v2 aes-128-cbc",
+        "-scrypt",
+    ]
+    .iter()
+    .enumerate()
+    {
+        openssl(&format!(
+            "umask 077; openssl pkcs8 -topk8 -in ca/device-ca.key -passin file:passphrase {form} \
+             -passout file:same -out again && mv again ca/device-ca.key"
+        ));
+        ca(
+            &folder,
+            &["issue", &format!("pump-{number}"), "--out=out", passphrase],
+        );
+    }
+    let broker = setup
+        .replacing(
+            "est: { ca: ca }",
+            "est: { ca: ca, passphrase_file: passphrase }",
+        )
+        .start();
+    let device = Device::new(&broker, "pump-7");
+    for step in [REQUEST, AUTHORITIES, ENROL, PUBLISH] {
+        device.succeeds(step);
     }
 }
 
