@@ -155,8 +155,9 @@ class Shaking(Plain):
                     self.sent.add(peer)
                     yield None
             ended = "refused"
-        except ssl.SSLError:
-            ended = "judged"
+        except ssl.SSLError as error:
+            # An alert is a verdict; whoever is banned is closed before TLS.
+            ended = "judged" if "ALERT" in (error.reason or "") else "refused"
         except OSError:
             ended = "refused"
         self.sent.discard(peer)

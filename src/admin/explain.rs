@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Outcome};
 use super::call::Call;
 use super::problem::Problem;
+use crate::admission::{client, policy_limit};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::limits;
 use crate::mqtt::{QoS, Subscription, Text, TopicLimits, TopicName};
@@ -114,7 +115,8 @@ pub(super) fn explain(call: &Call) -> Outcome {
             (subject, attempt, None)
         }
     };
-    let explanation = node.policies().compile(&subject).explain(&attempt);
+    let compiled = node.policies().compile(&subject);
+    let explanation = compiled.explain(&attempt);
     let login = limits::Attempt {
         ip: subject.ip,
         method: subject.identity.method,
@@ -124,10 +126,12 @@ pub(super) fn explain(call: &Call) -> Outcome {
     if let Some(members) = document.as_object_mut() {
         members.insert(
             "limits".into(),
-            json!(
-                node.limits()
-                    .explain(&login, &subject.client_id, call.visit.now)
-            ),
+            json!(node.limits().explain(
+                &login,
+                &client(&subject),
+                policy_limit(&compiled),
+                call.visit.now
+            )),
         );
         // Policies may have changed since: what was decided stands beside what would be now.
         members.insert(

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Denials;
 use crate::audit::{Event, Unauditable};
 use crate::identity::{Credentials, Identity, Rejection, Role, Subject};
-use crate::limits::{BanSubject, Limits, Standing};
+use crate::limits::{BanSubject, Explained, Limits, Standing};
 use crate::policy::Policies;
 use crate::problem::Problem;
 
@@ -115,6 +115,8 @@ pub struct ClientDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<u64>,
     pub filters: Vec<SubscriptionSummary>,
+    /// Each limit and what is left of it.
+    pub limits: Vec<Explained>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -5,14 +5,15 @@ use crate::admin::{
     self, AdminConfig, ClientDetail, ClientQuery, ClientSummary, Denials, Export, Pending, Status,
     SubscriptionSummary,
 };
+use crate::admission::{client, policy_limit};
 use crate::audit::{Event, Sink, Unauditable};
 use crate::identity::io::Chain;
 use crate::identity::{
     AuthenticateConfig, Credentials, Identity, Method, Rejection, Role, Step, Subject,
 };
-use crate::limits::{BanSubject, Limits, Stage};
+use crate::limits::{Attempt, BanSubject, Explained, Limits, Stage};
 use crate::mqtt::ReasonCode;
-use crate::policy::Policies;
+use crate::policy::{Compiled, Policies};
 use crate::problem::Problem;
 use crate::router::{End, SessionHandle};
 use crate::telemetry::metrics::State;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 pub(super) struct Desk {
     pub(super) running: Running,
@@ -132,6 +133,7 @@ impl admin::Node for Desk {
                 .map(|certificate| certificate.subject_dn.clone()),
             valid_until: identity.valid_until.map(seconds),
             filters: filters.collect(),
+            limits: self.limits_of(&rights),
         })
     }
 
@@ -210,6 +212,21 @@ impl admin::Node for Desk {
 }
 
 impl Desk {
+    /// How its limits stand for somebody who is here.
+    fn limits_of(&self, rights: &Compiled) -> Vec<Explained> {
+        let subject = rights.subject();
+        let login = Attempt {
+            ip: subject.ip,
+            method: subject.identity.method,
+            username: Some(&subject.identity.username),
+        };
+        let policy = policy_limit(rights);
+        self.running
+            .node()
+            .limits
+            .explain(&login, &client(subject), policy, Instant::now())
+    }
+
     fn end_where(&self, reason: &str, concerns: impl Fn(&Subject) -> bool) -> u64 {
         let mut ended = 0u64;
         self.running.node().router.registry().for_each(|handle| {

@@ -28,11 +28,12 @@ pub enum Charge {
     Disconnect(Limiter),
 }
 
-/// The buckets of one client. An idle one keeps 80 bytes.
+/// The buckets of one client. An idle one keeps 120 bytes.
 pub struct ClientBuckets {
     rules: Arc<Rules>,
     policy: Option<(Quota, WhenExceeded)>,
-    spent: Spent,
+    /// Written by its owner alone, read by whoever asks how it stands.
+    spent: Arc<Spending>,
     user: Option<Arc<UserBuckets>>,
     kept: Arc<Kept>,
     key: u64,
@@ -50,6 +51,8 @@ pub(super) struct Rules {
 /// What outlives a connection: the buckets of users with a client here, and what those who left had spent, so that leaving
 /// and coming back does not fill a bucket.
 pub(super) struct Kept {
+    /// Of those who are connected and have a limit.
+    clients: Mutex<HashMap<u64, Arc<Spending>, ahash::RandomState>>,
     users: Mutex<HashMap<u64, Arc<UserBuckets>, ahash::RandomState>>,
     left: Table<Spent>,
 }
@@ -61,12 +64,36 @@ struct UserBuckets {
     bytes: AtomicU64,
 }
 
-/// When each bucket will be full again. Of a user that left, `policy` is 0.
+/// When each bucket will be full again. Of a user, `policy` is 0.
 #[derive(Clone, Copy, Default)]
-struct Spent {
-    messages: Nanos,
-    bytes: Nanos,
-    policy: Nanos,
+pub(super) struct Spent {
+    pub(super) messages: Nanos,
+    pub(super) bytes: Nanos,
+    pub(super) policy: Nanos,
+}
+
+/// The same of a client that is here.
+#[derive(Default)]
+struct Spending {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    policy: AtomicU64,
+}
+
+impl Spending {
+    fn get(&self) -> Spent {
+        Spent {
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            policy: self.policy.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set(&self, spent: Spent) {
+        self.messages.store(spent.messages, Ordering::Relaxed);
+        self.bytes.store(spent.bytes, Ordering::Relaxed);
+        self.policy.store(spent.policy, Ordering::Relaxed);
+    }
 }
 
 impl Weighed for Spent {
@@ -102,6 +129,7 @@ impl Rules {
 impl Kept {
     pub(super) fn new(hasher: &ahash::RandomState) -> Self {
         Self {
+            clients: Mutex::new(HashMap::with_hasher(hasher.clone())),
             users: Mutex::new(HashMap::with_hasher(hasher.clone())),
             left: Table::new(LEFT),
         }
@@ -118,6 +146,36 @@ impl Kept {
             })
         });
         Arc::clone(user)
+    }
+
+    fn enter(&self, key: u64, spent: &Arc<Spending>) {
+        self.clients.lock().insert(key, Arc::clone(spent));
+    }
+
+    fn leave_client(&self, key: u64, spent: &Arc<Spending>) {
+        {
+            let mut clients = self.clients.lock();
+            // Another connection of the client may have come meanwhile.
+            if clients.get(&key).is_some_and(|own| Arc::ptr_eq(own, spent)) {
+                clients.remove(&key);
+            }
+        }
+        self.leave(key, spent.get());
+    }
+
+    /// What a client has spent, and its user; of somebody who never was here, or too long ago, nothing.
+    pub(super) fn spent(&self, client: u64, user: u64) -> (Spent, Spent) {
+        let here = self.clients.lock().get(&client).map(|own| own.get());
+        let user_here = self.users.lock().get(&user).map(|user| Spent {
+            messages: user.messages.load(Ordering::Relaxed),
+            bytes: user.bytes.load(Ordering::Relaxed),
+            policy: 0,
+        });
+        let left = |key| self.left.find(key).unwrap_or_default();
+        (
+            here.unwrap_or_else(|| left(client)),
+            user_here.unwrap_or_else(|| left(user)),
+        )
     }
 
     fn leave(&self, key: u64, spent: Spent) {
@@ -150,14 +208,20 @@ impl ClientBuckets {
         user: u64,
     ) -> Self {
         let user = rules.concern_users().then(|| kept.user(user));
-        Self {
+        let spent = Arc::new(Spending::default());
+        spent.set(kept.left.remove(client).unwrap_or_default());
+        let buckets = Self {
             rules,
             policy: policy.map(|limit| (limit.into(), limit.when_exceeded)),
-            spent: kept.left.remove(client).unwrap_or_default(),
+            spent,
             user,
             kept,
             key: client,
+        };
+        if buckets.are_any() {
+            buckets.kept.enter(client, &buckets.spent);
         }
+        buckets
     }
 
     /// Whether there is anything to charge: a client without limits need not ask.
@@ -179,24 +243,15 @@ impl ClientBuckets {
         let now = self.rules.epoch.nanos(now);
         let mut round = Round::new(now);
         let rules = &self.rules;
+        let spent = self.spent.get();
         let own_messages = round.ask(
             rules.client_messages,
-            self.spent.messages,
+            spent.messages,
             messages,
             Limiter::ClientMessages,
         );
-        let policy = round.ask(
-            self.policy,
-            self.spent.policy,
-            messages,
-            Limiter::PolicyMessages,
-        );
-        let own_bytes = round.ask(
-            rules.client_bytes,
-            self.spent.bytes,
-            bytes,
-            Limiter::ClientBytes,
-        );
+        let policy = round.ask(self.policy, spent.policy, messages, Limiter::PolicyMessages);
+        let own_bytes = round.ask(rules.client_bytes, spent.bytes, bytes, Limiter::ClientBytes);
         if let Some(user) = &self.user {
             round.ask(
                 rules.user_messages,
@@ -214,11 +269,11 @@ impl ClientBuckets {
         if let Some(refused) = round.refused {
             return refused;
         }
-        self.spent = Spent {
+        self.spent.set(Spent {
             messages: own_messages,
             policy,
             bytes: own_bytes,
-        };
+        });
         if let Some(user) = &self.user {
             spend(&user.messages, rules.user_messages, messages, now);
             spend(&user.bytes, rules.user_bytes, bytes, now);
@@ -240,12 +295,14 @@ impl ClientBuckets {
             return;
         }
         let now = self.rules.epoch.nanos(now);
+        let mut spent = self.spent.get();
         if let Some((quota, _)) = self.rules.client_messages {
-            self.spent.messages = quota.borrow(self.spent.messages, messages, now).0;
+            spent.messages = quota.borrow(spent.messages, messages, now).0;
         }
         if let Some((quota, _)) = self.policy {
-            self.spent.policy = quota.borrow(self.spent.policy, messages, now).0;
+            spent.policy = quota.borrow(spent.policy, messages, now).0;
         }
+        self.spent.set(spent);
         if let Some(user) = &self.user {
             spend(&user.messages, self.rules.user_messages, messages, now);
         }
@@ -261,12 +318,15 @@ impl ClientBuckets {
             (false, None) => {}
         }
         self.rules = rules;
+        if self.are_any() {
+            self.kept.enter(self.key, &self.spent);
+        }
     }
 }
 
 impl Drop for ClientBuckets {
     fn drop(&mut self) {
-        self.kept.leave(self.key, self.spent);
+        self.kept.leave_client(self.key, &self.spent);
         if let Some(user) = self.user.take() {
             self.kept.leave_user(user);
         }

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use super::Refusal;
-use super::config::{Count, Limit, LimitsConfig, WhenExceeded};
+use super::buckets::Spent;
+use super::config::{ByteLimit, Count, Limit, LimitsConfig, MessageLimit, WhenExceeded};
+use super::gcra::{Nanos, Quota};
 
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Explained {
@@ -23,59 +25,102 @@ impl Explained {
         }
     }
 
-    /// A bucket that each connection or user has for itself: how it is set.
-    fn set(limit: &'static str, standing: Option<String>) -> Self {
+    fn open(limit: &'static str, max: Limit<Count>, count: u32) -> Self {
+        let (permits, standing) = match max {
+            Limit::Off => (true, format!("{count} open, no most")),
+            Limit::At(max) => (count < max.get(), format!("{count} of {} open", max.get())),
+        };
         Self {
             limit,
-            permits: true,
-            standing: standing.unwrap_or_else(|| "none set".into()),
+            permits,
+            standing,
+        }
+    }
+
+    /// A bucket of messages or bytes: how it is set, and what is left in it.
+    fn bucket(
+        limit: &'static str,
+        set: Option<(Quota, String, WhenExceeded)>,
+        full_at: Nanos,
+        now: Nanos,
+    ) -> Self {
+        let Some((quota, rate, then)) = set else {
+            return Self {
+                limit,
+                permits: true,
+                standing: "none set".into(),
+            };
+        };
+        let then = match then {
+            WhenExceeded::Pause => "pause",
+            WhenExceeded::Drop => "drop",
+            WhenExceeded::Disconnect => "disconnect",
+        };
+        let (permits, level) = match quota.left(full_at, now) {
+            Ok(left) => (left > 0, format!("{left} left")),
+            Err(debt) => (false, format!("nothing left for {} ms", debt.as_millis())),
+        };
+        Self {
+            limit,
+            permits,
+            standing: format!("{rate}, then {then}: {level}"),
         }
     }
 }
 
+/// What is used of the limits that each user and client has for itself.
+pub(super) struct Used {
+    pub(super) connections: u32,
+    pub(super) client: Spent,
+    pub(super) user: Spent,
+}
+
 impl LimitsConfig {
-    /// The buckets that every message of an admitted client is charged to.
-    pub(super) fn explained(&self) -> Vec<Explained> {
+    /// The limits of an admitted client, those of its policies last.
+    pub(super) fn explained(
+        &self,
+        policies: &[MessageLimit],
+        used: &Used,
+        now: Nanos,
+    ) -> Vec<Explained> {
         let (messages, bytes) = (&self.messages, &self.bytes);
-        let of_messages = |limit: &super::MessageLimit| {
-            bucket(limit.rate, limit.burst.map(Count::get), limit.when_exceeded)
+        let of_messages = |limit: &MessageLimit| {
+            let rate = written(limit.rate, limit.burst.map(Count::get));
+            (Quota::from(*limit), rate, limit.when_exceeded)
         };
-        let of_bytes =
-            |limit: &super::ByteLimit| bucket(limit.rate, limit.burst, limit.when_exceeded);
-        let per_user = match self.connections.per_user.max {
-            Limit::Off => None,
-            Limit::At(max) => Some(format!("at most {}", max.get())),
+        let of_bytes = |limit: &ByteLimit| {
+            let rate = written(limit.rate, limit.burst);
+            (Quota::from(*limit), rate, limit.when_exceeded)
         };
-        vec![
-            Explained::set("limits.connections.per_user", per_user),
-            Explained::set(
-                "limits.messages.per_client",
-                messages.per_client.as_ref().map(of_messages),
-            ),
-            Explained::set(
-                "limits.messages.per_user",
-                messages.per_user.as_ref().map(of_messages),
-            ),
-            Explained::set(
-                "limits.bytes.per_client",
-                bytes.per_client.as_ref().map(of_bytes),
-            ),
-            Explained::set(
-                "limits.bytes.per_user",
-                bytes.per_user.as_ref().map(of_bytes),
-            ),
-        ]
+        let own_messages = messages.per_client.as_ref().map(of_messages);
+        let user_messages = messages.per_user.as_ref().map(of_messages);
+        let own_bytes = bytes.per_client.as_ref().map(of_bytes);
+        let user_bytes = bytes.per_user.as_ref().map(of_bytes);
+        let max = self.connections.per_user.max;
+        let (client, user) = (&used.client, &used.user);
+        let bucket = |limit, set, full_at| Explained::bucket(limit, set, full_at, now);
+        let mut all = vec![
+            Explained::open("limits.connections.per_user", max, used.connections),
+            bucket("limits.messages.per_client", own_messages, client.messages),
+            bucket("limits.messages.per_user", user_messages, user.messages),
+            bucket("limits.bytes.per_client", own_bytes, client.bytes),
+            bucket("limits.bytes.per_user", user_bytes, user.bytes),
+        ];
+        let of_policy = |limit| {
+            bucket(
+                "limits of a policy",
+                Some(of_messages(limit)),
+                client.policy,
+            )
+        };
+        all.extend(policies.iter().map(of_policy));
+        all
     }
 }
 
-fn bucket(rate: impl Display, burst: Option<impl Display>, then: WhenExceeded) -> String {
-    let then = match then {
-        WhenExceeded::Pause => "pause",
-        WhenExceeded::Drop => "drop",
-        WhenExceeded::Disconnect => "disconnect",
-    };
+fn written(rate: impl Display, burst: Option<impl Display>) -> String {
     match burst {
-        Some(burst) => format!("{rate}, burst {burst}, then {then}"),
-        None => format!("{rate}, then {then}"),
+        Some(burst) => format!("{rate}, burst {burst}"),
+        None => rate.to_string(),
     }
 }

@@ -90,6 +90,16 @@ impl Quota {
         (next, standing)
     }
 
+    /// How much could be taken now. `Err`: nothing, for it is in debt for so long.
+    pub(super) fn left(&self, full_at: Nanos, now: Nanos) -> Result<u64, Duration> {
+        let used = full_at.saturating_sub(now);
+        let Some(free) = self.burst.checked_sub(used) else {
+            return Err(Duration::from_nanos(used.saturating_sub(self.burst)));
+        };
+        let left = (u128::from(free) << FRACTION) / u128::from(self.cost.max(1));
+        Ok(u64::try_from(left).unwrap_or(u64::MAX))
+    }
+
     /// The most that a bucket can be worth: what is used up of it, of any state.
     pub(super) fn is_spent(&self, full_at: Nanos, now: Nanos) -> bool {
         self.take(full_at, 1, now).is_err()
@@ -157,6 +167,18 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_left_is_what_can_be_taken() {
+        let quota = Quota::new(10, SECOND, 3);
+        let (mut full_at, now) = (0, nanos(SECOND));
+        for left in (0..=3).rev() {
+            assert_eq!(quota.left(full_at, now), Ok(left));
+            full_at = quota.borrow(full_at, 1, now).0;
+        }
+        let debt = quota.left(full_at, now).unwrap_err();
+        assert_eq!(debt.as_millis(), 100);
+    }
 
     #[test]
     fn takes_the_burst_at_once_and_then_its_rate() {

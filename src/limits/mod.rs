@@ -49,6 +49,7 @@ pub use self::config::{
     PerIpConfig, PerUserConfig, RetainedConfig, StateConfig, UnauthenticatedConfig, WhenExceeded,
 };
 pub use self::explained::Explained;
+use self::explained::Used;
 pub use self::gate::ConnectionSlot;
 pub use self::handshakes::{Evicted, Handshake};
 pub use self::lockout::{Attempt, Lockout};
@@ -382,16 +383,24 @@ impl Limits {
         }
     }
 
-    /// How each limit sees a login now, without charging any.
-    pub fn explain(&self, attempt: &Attempt<'_>, client_id: &str, now: Instant) -> Vec<Explained> {
+    /// How each limit sees a login now and what that client may still send, without charging any. `policy` is what its policies set.
+    pub fn explain(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Client<'_>,
+        policy: Option<MessageLimit>,
+        now: Instant,
+    ) -> Vec<Explained> {
         let now = self.epoch.nanos(now);
         let settings = self.settings.load();
         let failures = &settings.config.failures;
         let named = attempt.username.unwrap_or_default();
-        let client = Client {
-            namespace: "",
-            username: named,
-            client_id,
+        let (own, user) = self.bucket_keys(client);
+        let (client_spent, user_spent) = self.buckets.spent(own, user);
+        let used = Used {
+            connections: self.users.count(user),
+            client: client_spent,
+            user: user_spent,
         };
         let (spent, full_at) = self.gate.address_standing(
             &settings.gate,
@@ -408,6 +417,7 @@ impl Limits {
             .failures
             .of_user(failures, self.keys.name(&[named]), now);
         let locked = self.bans.of_address(attempt.ip, Some(attempt.method), now);
+        let is_known = self.failures.has_record(attempt, now);
         let mut all = vec![
             Explained::of(
                 "limits.deny, limits.allow",
@@ -417,7 +427,7 @@ impl Limits {
                 "bans of the address",
                 self.screened(&settings, attempt.ip, &[], now),
             ),
-            Explained::of("bans of the names", self.judge_names(&client, now)),
+            Explained::of("bans of the names", self.judge_names(client, now)),
             Explained {
                 limit: "limits.connections.per_ip",
                 permits: !spent,
@@ -429,20 +439,25 @@ impl Limits {
             },
             Explained {
                 limit: "limits.failures.per_ip",
-                permits: locked.is_none(),
-                standing: locked.map_or_else(
-                    || format!("{of_address} failed logins"),
-                    |(reason, _)| reason,
-                ),
+                permits: locked.is_none() || is_known,
+                standing: match locked {
+                    None => format!("{of_address} failed logins"),
+                    Some((reason, _)) if is_known => {
+                        format!("{reason}; known here by a good login, hence only slowed")
+                    }
+                    Some((reason, _)) => reason,
+                },
             },
             Explained {
                 limit: "limits.failures.per_user",
                 permits: of_user < failures.per_user.bound()
-                    || attempt.method == Method::CERTIFICATE,
+                    || is_known
+                    || attempt.method == Method::CERTIFICATE
+                    || attempt.method == Method::JWT,
                 standing: format!("{of_user} failed logins"),
             },
         ];
-        all.extend(settings.config.explained());
+        all.extend(settings.config.explained(policy.as_slice(), &used, now));
         all
     }
 

@@ -81,7 +81,6 @@ impl Tallies {
         })
     }
 
-    #[cfg(test)]
     pub(super) fn count(&self, key: u64) -> u32 {
         let shard = self.shard(key).map(Mutex::lock);
         shard

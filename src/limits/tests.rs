@@ -245,7 +245,7 @@ fn explain_tells_each_limit_and_charges_none() {
     for _ in 0..3 {
         assert!(
             limits
-                .explain(&attempt, "a", now)
+                .explain(&attempt, &ALICE, None, now)
                 .iter()
                 .all(|explained| explained.permits)
         );
@@ -256,8 +256,57 @@ fn explain_tells_each_limit_and_charges_none() {
     };
     assert!(
         !limits
-            .explain(&denied, "a", now)
+            .explain(&denied, &ALICE, None, now)
             .iter()
             .all(|explained| explained.permits)
     );
+}
+
+#[test]
+fn explain_tells_what_is_left_to_a_live_client() {
+    let (limits, now) = limits(
+        "{ connections: { per_user: { max: 5 } }, messages: { per_client: { rate: 1/h, burst: 10 }, per_user: { rate: 1/h, burst: 20 } }, bytes: { per_client: { rate: 10/h, burst: 100 } } }",
+    );
+    let policy: MessageLimit = serde_saphyr::from_str("{ rate: 1/h, burst: 3 }").unwrap();
+    let attempt = Attempt {
+        ip: ip("192.0.2.2"),
+        method: Method::PASSWORD,
+        username: Some("alice"),
+    };
+    let told = || -> Vec<String> {
+        let all = limits.explain(&attempt, &ALICE, Some(policy), now);
+        let own = all.iter().skip(6);
+        own.map(|explained| format!("{} {}", explained.permits, explained.standing))
+            .collect()
+    };
+    let fresh = told();
+    let _slot = limits.enter_user(&ALICE, now).unwrap();
+    let mut buckets = limits.client_buckets(&ALICE, Some(policy));
+    let _ = buckets.charge(4, 60, now);
+    let live = told();
+    drop(buckets);
+    let gone = told();
+    assert_eq!(
+        fresh,
+        [
+            "true 0 of 5 open",
+            "true 1/h, burst 10, then pause: 10 left",
+            "true 1/h, burst 20, then pause: 20 left",
+            "true 10/h, burst 100, then pause: 100 left",
+            "true none set",
+            "true 1/h, burst 3, then pause: 3 left",
+        ]
+    );
+    assert_eq!(
+        live,
+        [
+            "true 1 of 5 open",
+            "true 1/h, burst 10, then pause: 6 left",
+            "true 1/h, burst 20, then pause: 16 left",
+            "true 10/h, burst 100, then pause: 40 left",
+            "true none set",
+            "false 1/h, burst 3, then pause: nothing left for 3600000 ms",
+        ]
+    );
+    assert_eq!(gone, live, "leaving fills no bucket");
 }

@@ -119,6 +119,7 @@ impl Node for Desk {
                 filter: "a/#".into(),
                 qos: 1,
             }],
+            limits: Vec::new(),
         })
     }
 

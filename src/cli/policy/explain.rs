@@ -4,10 +4,11 @@ use super::recorded::{self, Recorded};
 use super::source::Source;
 use super::subject::Somebody;
 use super::{REFUSED, complain, refuse, say};
+use crate::admission::{client, policy_limit};
 use crate::broker::{limits_as_kept, restore_bans};
 use crate::config::Config;
 use crate::identity::Subject;
-use crate::limits::{self, Explained};
+use crate::limits::{self, Explained, MessageLimit};
 use crate::mqtt::QoS;
 use crate::policy::{Action, Attempt, Explanation};
 use crate::problem::Problem;
@@ -113,9 +114,10 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         attempt,
         recorded,
     } = *question;
-    let explanation = policies.compile(&subject).explain(&attempt);
+    let compiled = policies.compile(&subject);
+    let explanation = compiled.explain(&attempt);
     let limits = config
-        .map(|config| standing(&config, &subject))
+        .map(|config| standing(&config, &subject, policy_limit(&compiled)))
         .transpose()?
         .unwrap_or_default();
     if args.json {
@@ -168,7 +170,11 @@ impl ExplainArgs {
 }
 
 /// Each limit as it stands for a node that just started: bans and good logins are those written down, what was spent only the node knows.
-fn standing(config: &Config, subject: &Subject) -> Result<Vec<Explained>, Vec<Problem>> {
+fn standing(
+    config: &Config,
+    subject: &Subject,
+    policy: Option<MessageLimit>,
+) -> Result<Vec<Explained>, Vec<Problem>> {
     let now = Instant::now();
     let limits = limits_as_kept(&config.limits, &config.data_dir, now);
     restore_bans(&limits, &config.data_dir).map_err(|problem| vec![problem])?;
@@ -177,7 +183,7 @@ fn standing(config: &Config, subject: &Subject) -> Result<Vec<Explained>, Vec<Pr
         method: subject.identity.method,
         username: Some(&subject.identity.username),
     };
-    Ok(limits.explain(&login, &subject.client_id, now))
+    Ok(limits.explain(&login, &client(subject), policy, now))
 }
 
 fn document(

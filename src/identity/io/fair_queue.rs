@@ -79,7 +79,9 @@ impl<T> FairQueue<T> {
             Repute::Known => self.capacity,
             Repute::Stranger | Repute::Suspect => open_to_all.max(1),
         };
-        if self.len() >= capacity {
+        let guesses =
+            asker.repute == Repute::Suspect && self.suspects.length >= open_to_all.div_ceil(2);
+        if self.len() >= capacity || guesses {
             return Err(QueueFull::All);
         }
         let per_origin = self.capacity_per_origin;
@@ -172,7 +174,7 @@ fn after(repute: Repute) -> Repute {
     }
 }
 
-/// One place in this many is kept for those who are known.
+/// One place in this many is kept for those who are known; of the others, those who failed lately get no more than half.
 const KEPT_SHARE: usize = 8;
 
 #[cfg(test)]
@@ -247,6 +249,11 @@ mod tests {
 
     #[test]
     fn the_whole_is_bounded_and_a_share_is_kept_for_the_known() {
+        let suspect = asker("192.0.2.9", Repute::Suspect);
+        let mut queue = FairQueue::new(8, 8);
+        let guesses = [(); 8].map(|()| queue.push(suspect, ()).is_ok());
+        assert_eq!(guesses.iter().filter(|taken| **taken).count(), 4, "half");
+        assert_eq!(queue.push(stranger("192.0.2.9"), ()), Ok(()));
         let mut queue = FairQueue::new(8, 8);
         for n in 0..7 {
             assert_eq!(queue.push(stranger(&format!("192.0.2.{n}")), ()), Ok(()));
@@ -254,7 +261,7 @@ mod tests {
         let known = asker("198.51.100.1", Repute::Known);
         let rows = [
             (stranger("192.0.2.9"), Err(QueueFull::All)),
-            (asker("192.0.2.9", Repute::Suspect), Err(QueueFull::All)),
+            (suspect, Err(QueueFull::All)),
             (known, Ok(())),
             (known, Err(QueueFull::All)),
         ];
