@@ -27,8 +27,8 @@ pub use self::recent::Recent;
 pub use self::retained::Replay;
 pub use self::route::RouteCache;
 pub use self::store::{
-    Accepted, Fetch, Page, Restored, RestoredSession, SessionRecord, Spilled, Store, WINDOW_BYTES,
-    WINDOW_MESSAGES,
+    Accepted, Fetch, Page, Replaying, Restored, RestoredSession, SessionRecord, Spilled, Store,
+    WINDOW_BYTES, WINDOW_MESSAGES,
 };
 pub use self::subscribe::{Made, SubscribeError};
 

@@ -1,6 +1,6 @@
 //! A store for tests that keeps everything on paper: what it was told can be looked at, and commits happen when the test says so.
 
-use super::store::{Accepted, Fetch, Page, SessionRecord, Store};
+use super::store::{Accepted, Fetch, Page, Replaying, SessionRecord, Store};
 use super::{Gate, SessionHandle, Subscribed};
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
 use crate::session::{Delivery, Position, SessionId, Ticket};
@@ -25,9 +25,16 @@ struct State {
     records: BTreeMap<SessionId, SessionRecord>,
     wanted: Vec<Fetch>,
     received: Vec<PacketIdentifier>,
+    replaying: BTreeMap<(SessionId, String), Replaying>,
 }
 
 impl Paper {
+    /// How far the replay of a subscription has come, if it is not over.
+    pub fn replaying(&self, handle: &SessionHandle, subscription: &str) -> Option<Replaying> {
+        let key = (handle.id(), subscription.to_owned());
+        self.state.lock().replaying.get(&key).cloned()
+    }
+
     /// What is queued for the session, by sequence.
     pub fn rows(&self, handle: &SessionHandle) -> Vec<u64> {
         self.state
@@ -167,10 +174,24 @@ impl Store for Paper {
 
     fn subscribe(
         &self,
-        _session: SessionId,
-        _subscription: &Subscription,
+        session: SessionId,
+        subscription: &Subscription,
         _subscribed: Subscribed,
     ) -> Position {
+        let key = (session, subscription.to_string());
+        self.state.lock().replaying.remove(&key);
+        self.next()
+    }
+
+    fn subscribe_replaying(
+        &self,
+        session: SessionId,
+        subscription: &Subscription,
+        _subscribed: Subscribed,
+        replaying: Replaying,
+    ) -> Position {
+        let key = (session, subscription.to_string());
+        self.state.lock().replaying.insert(key, replaying);
         self.next()
     }
 

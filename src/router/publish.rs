@@ -4,6 +4,7 @@ use super::Router;
 use super::handle::SessionHandle;
 use super::index::Entry;
 use super::outbox::{Pushed, Wanted};
+use super::retained::Replay;
 use super::route::{Route, RouteCache};
 use super::shared::Group;
 use super::store::{Accepted, Fetch, WINDOW_BYTES};
@@ -318,9 +319,15 @@ impl Router {
         })
     }
 
-    /// Retained messages for a new subscription get their places in the session's order. A durable session's go through its queue and into the store as well; what is
-    /// left in `taken` may leave at once.
-    pub(super) fn number(&self, handle: &Arc<SessionHandle>, taken: &mut Vec<Delivery>) {
+    /// Retained messages for a new subscription get their places in the session's order. A durable session's go through its queue and into the store as well, and in the
+    /// same commit how far the replay has come; what is left in `taken` may leave at once.
+    pub(super) fn number(
+        &self,
+        handle: &Arc<SessionHandle>,
+        taken: &mut Vec<Delivery>,
+        replay: &Replay,
+        goes_on: bool,
+    ) {
         /// The connection asks for no more than its client's window takes.
         const UNLIMITED: QueueConfig = QueueConfig {
             messages: usize::MAX,
@@ -333,6 +340,7 @@ impl Router {
             }
             return;
         };
+        let has_moved = !goes_on || !taken.is_empty();
         let gate = self.store.gate();
         // Its own connection asks: nobody is to be woken.
         let mut nobody = Vec::new();
@@ -353,6 +361,17 @@ impl Router {
                     deliveries: kept,
                     received: None,
                 });
+            }
+        }
+        if has_moved {
+            let state = handle.state.lock();
+            let subscription = replay.subscription();
+            // It may be gone by now: a policy may have taken it.
+            if !state.ended
+                && let Some(subscribed) = state.subscriptions.get(subscription)
+            {
+                let known = goes_on.then(|| replay.replaying());
+                self.keep_subscription(session, subscription, *subscribed, known);
             }
         }
         drop(gate);

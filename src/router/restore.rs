@@ -14,8 +14,8 @@ impl Router {
     pub fn restore(&self, restored: Restored, now: Instant) {
         self.next_session
             .fetch_max(restored.next_session.max(1), Ordering::Relaxed);
-        for message in &restored.retained {
-            self.retained.restore(message, &self.limits);
+        for (message, version) in &restored.retained {
+            self.retained.restore(message, *version, &self.limits);
         }
         for session in restored.sessions {
             self.restore_session(session, now);
@@ -26,6 +26,7 @@ impl Router {
         let RestoredSession {
             record,
             subscriptions,
+            replaying,
             received,
             handed_over,
             sent,
@@ -50,11 +51,16 @@ impl Router {
         {
             let mut state = handle.state.lock();
             state.attached = false;
-            state.parked = Some(Box::new(Parked::new(
-                Carried::restore(inflight, &received),
-                Vec::new(),
-            )));
             state.subscriptions = subscriptions.into_iter().collect();
+            let replays = replaying
+                .into_iter()
+                .filter_map(|(subscription, replaying)| {
+                    let subscribed = *state.subscriptions.get(&subscription)?;
+                    let retained = &self.retained;
+                    Some(retained.restore_replay(subscription, subscribed, replaying))
+                });
+            let carried = Carried::restore(inflight, &received);
+            state.parked = Some(Box::new(Parked::new(carried, replays.collect())));
             state.session_expiry_interval = record.session_expiry_interval;
             state.will = record.will;
             // It was connected when the process ended: its time without a connection begins now.

@@ -1,6 +1,7 @@
 //! Retained messages: the last one of each topic, replayed to new subscriptions a window at a time. MQTT 5.0 section 3.3.1.3
 
-use super::handle::Owner;
+use super::handle::{Owner, Subscribed};
+use super::store::Replaying;
 use crate::identity::Method;
 use crate::limits::{self, Limits, RetainedClaim};
 use crate::mqtt::{QoS, Subscription, SubscriptionIdentifier, TopicName};
@@ -78,13 +79,43 @@ impl Retained {
     }
 
     /// A message that was kept takes its place again, over the caps or not.
-    pub fn restore(&self, message: &Arc<Message>, limits: &Limits) {
+    pub fn restore(&self, message: &Arc<Message>, version: u64, limits: &Limits) {
         let identity = &message.author().identity;
         let claim = limits.adopt_retained(&identity.namespace, &identity.username, cost(message));
         let mut inner = self.inner.write();
-        inner.version += 1;
-        let version = inner.version;
+        inner.version = inner.version.max(version);
         inner.insert(message, version, claim);
+    }
+
+    /// A replay that was not over when the last process ended. Later changes are numbered behind it.
+    pub fn restore_replay(
+        &self,
+        subscription: Subscription,
+        subscribed: Subscribed,
+        replaying: Replaying,
+    ) -> Replay {
+        let mut inner = self.inner.write();
+        inner.version = inner.version.max(replaying.as_of);
+        Replay {
+            after: replaying.after,
+            ..Replay::new(subscription, subscribed, replaying.as_of)
+        }
+    }
+
+    /// `None`: nothing is retained that the subscription asks for.
+    pub fn replay(&self, subscription: &Subscription, subscribed: Subscribed) -> Option<Replay> {
+        let inner = self.inner.read();
+        let filter = &subscription.filter;
+        let prefix = literal_prefix(filter.as_str());
+        let mut near = inner
+            .messages
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .map(|(topic, _)| topic)
+            .take_while(|topic| topic.as_str().starts_with(prefix));
+        let is_found = near.by_ref().take(STEP).any(|topic| filter.matches(topic));
+        // What is further away is looked for in steps.
+        (is_found || near.next().is_some())
+            .then(|| Replay::new(subscription.clone(), subscribed, inner.version))
     }
 
     pub fn find(&self, topic: &TopicName) -> Option<Arc<Message>> {
@@ -121,24 +152,6 @@ impl Retained {
     pub fn load(&self) -> (usize, u64) {
         let inner = self.inner.read();
         (inner.messages.len(), inner.bytes)
-    }
-
-    pub fn replay(
-        &self,
-        subscription: Subscription,
-        maximum_qos: QoS,
-        identifier: Option<SubscriptionIdentifier>,
-        checked: bool,
-    ) -> Replay {
-        let as_of = self.inner.read().version;
-        Replay {
-            subscription,
-            maximum_qos,
-            identifiers: identifier.map(|identifier| Arc::from([identifier])),
-            checked,
-            after: None,
-            as_of,
-        }
     }
 
     /// Gives `take` the next matching messages until it says that it has enough; false when the replay is over.
@@ -194,6 +207,27 @@ impl Retained {
 }
 
 impl Replay {
+    fn new(subscription: Subscription, subscribed: Subscribed, as_of: u64) -> Self {
+        Self {
+            subscription,
+            maximum_qos: subscribed.options.maximum_qos,
+            identifiers: subscribed
+                .identifier
+                .map(|identifier| Arc::from([identifier])),
+            checked: subscribed.checked,
+            after: None,
+            as_of,
+        }
+    }
+
+    /// As the store keeps it.
+    pub fn replaying(&self) -> Replaying {
+        Replaying {
+            as_of: self.as_of,
+            after: self.after.clone(),
+        }
+    }
+
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
     }

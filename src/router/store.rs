@@ -47,6 +47,15 @@ pub trait Store: Send + Sync {
         subscribed: Subscribed,
     ) -> Position;
 
+    /// The same while retained messages are still to come to it: a restart goes on from there. Told under the [`Store::gate`] under which those before were.
+    fn subscribe_replaying(
+        &self,
+        session: SessionId,
+        subscription: &Subscription,
+        subscribed: Subscribed,
+        replaying: Replaying,
+    ) -> Position;
+
     fn unsubscribe(&self, session: SessionId, subscription: &Subscription) -> Position;
 
     /// Deliveries up to this one were handed to the client. Written along with what else is.
@@ -81,6 +90,15 @@ pub struct Accepted<'a> {
     pub deliveries: Vec<Delivery>,
     /// A durable publisher's QoS 2 identifier: a repeated PUBLISH is not taken again. [MQTT-4.3.3-10]
     pub received: Option<(SessionId, PacketIdentifier)>,
+}
+
+/// How far the retained messages of a new subscription have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaying {
+    /// What was retained later comes as a live message. Counted as `Accepted::retain` is.
+    pub as_of: u64,
+    /// The last topic that was looked at; `None`: it begins.
+    pub after: Option<TopicName>,
 }
 
 /// What is kept of a session besides its queue and its subscriptions.
@@ -129,7 +147,8 @@ pub const WINDOW_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub struct Restored {
     pub sessions: Vec<RestoredSession>,
-    pub retained: Vec<Arc<Message>>,
+    /// Each with its version.
+    pub retained: Vec<(Arc<Message>, u64)>,
     /// Higher than any that was ever kept.
     pub next_session: u64,
 }
@@ -138,6 +157,8 @@ pub struct Restored {
 pub struct RestoredSession {
     pub record: SessionRecord,
     pub subscriptions: Vec<(Subscription, Subscribed)>,
+    /// Those of them to which retained messages are still to come.
+    pub replaying: Vec<(Subscription, Replaying)>,
     /// QoS 2 identifiers that the client has not released.
     pub received: Vec<PacketIdentifier>,
     /// Deliveries that the client has and has not completed: PUBREL is sent again.

@@ -4,6 +4,7 @@ use super::handle::{SessionHandle, Subscribed};
 use super::index::Entry;
 use super::publish::share_name;
 use super::retained::Replay;
+use super::store::Replaying;
 use super::{Parked, Router};
 use crate::mqtt::{RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
 use crate::policy::{self, SubscribePermit};
@@ -55,7 +56,7 @@ impl Router {
         if self.stored(handle).is_some() && !self.store.accepting() {
             return Err(SubscribeError::Store);
         }
-        let is_new = {
+        let replay = {
             let mut state = handle.state.lock();
             if state.ended {
                 return Err(SubscribeError::Ended);
@@ -77,21 +78,21 @@ impl Router {
             };
             // In the index before the lock goes: an end of the session in between would leave an orphan.
             self.insert(handle, &subscription, subscribed);
-            if self.stored(handle).is_some() {
-                position = self.store.subscribe(handle.id(), &subscription, subscribed);
+            let replays = match options.retain_handling {
+                RetainHandling::SendAtSubscribe => true,
+                RetainHandling::SendIfNew => is_new,
+                RetainHandling::DoNotSend => false,
+            };
+            // A shared subscription gets no retained messages when it is made. MQTT 5.0 section 4.8.2
+            let replay = (replays && subscription.share.is_none())
+                .then(|| self.retained.replay(&subscription, subscribed))
+                .flatten();
+            if let Some(session) = self.stored(handle) {
+                let known = replay.as_ref().map(Replay::replaying);
+                position = self.keep_subscription(session, &subscription, subscribed, known);
             }
-            is_new
+            replay
         };
-        let replays = match options.retain_handling {
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        // A shared subscription gets no retained messages when it is made. MQTT 5.0 section 4.8.2
-        let replay = (replays && subscription.share.is_none()).then(|| {
-            self.retained
-                .replay(subscription, options.maximum_qos, identifier, checked)
-        });
         Ok(Made { replay, position })
     }
 
@@ -139,8 +140,25 @@ impl Router {
                 }
                 left > 0
             });
-        self.number(handle, taken);
+        self.number(handle, taken, replay, goes_on);
         goes_on
+    }
+
+    /// With how far its retained messages have come, where they have not all.
+    pub(super) fn keep_subscription(
+        &self,
+        session: SessionId,
+        subscription: &Subscription,
+        subscribed: Subscribed,
+        replaying: Option<Replaying>,
+    ) -> Position {
+        match replaying {
+            Some(replaying) => {
+                self.store
+                    .subscribe_replaying(session, subscription, subscribed, replaying)
+            }
+            None => self.store.subscribe(session, subscription, subscribed),
+        }
     }
 
     /// Judges a session again under the policies in force: its subscriptions, its queue, its replays, and then its connection's own memory (POL-6).

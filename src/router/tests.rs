@@ -381,6 +381,37 @@ fn retained_messages_are_replayed_in_windows_each_once() {
 }
 
 #[test]
+fn sto_01_a_replay_to_a_durable_session_is_told_with_its_messages_until_it_is_over() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    for number in 0..100 {
+        let topic = format!("r/{number:03}");
+        publish(&router, &topic, QoS::AtLeastOnce, true, "1");
+    }
+    let handle = open(&router, "durable", 60);
+    let mut replay = subscribe(&router, &handle, "r/+", QoS::AtLeastOnce, 1).unwrap();
+    let after = |number: Option<&str>| {
+        let replaying = store.replaying(&handle, "r/+").unwrap();
+        assert_eq!(replaying.as_of, 100);
+        assert_eq!(replaying.after.as_ref().map(TopicName::as_str), number);
+    };
+    after(None);
+    let mut step = |room| {
+        let goes_on = router.replay(&handle, &mut replay, room, Instant::now(), &mut Vec::new());
+        (goes_on, store.rows(&handle).len())
+    };
+    assert_eq!(step(0), (true, 0));
+    after(None);
+    assert_eq!(step(64), (true, 64));
+    after(Some("r/063"));
+    assert_eq!(step(64), (false, 100));
+    assert_eq!(store.replaying(&handle, "r/+"), None);
+    // Of which nothing is retained: there is nothing to tell.
+    assert!(subscribe(&router, &handle, "s/#", QoS::AtLeastOnce, 2).is_none());
+    assert_eq!(store.replaying(&handle, "s/#"), None);
+}
+
+#[test]
 fn pol_06_what_a_reload_forbids_is_gone_when_it_returns() {
     let router = router(MqttConfig::default());
     let handle = open(&router, "reader", 60);

@@ -1,7 +1,7 @@
 //! `store.kind: memory`: what the router holds is all there is.
 
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
-use crate::router::{Accepted, Fetch, Gate, Page, SessionRecord, Store, Subscribed};
+use crate::router::{Accepted, Fetch, Gate, Page, Replaying, SessionRecord, Store, Subscribed};
 use crate::session::{Position, SessionId, Ticket};
 use std::task::Waker;
 
@@ -51,6 +51,16 @@ impl Store for Memory {
         _session: SessionId,
         _subscription: &Subscription,
         _subscribed: Subscribed,
+    ) -> Position {
+        DONE
+    }
+
+    fn subscribe_replaying(
+        &self,
+        _session: SessionId,
+        _subscription: &Subscription,
+        _subscribed: Subscribed,
+        _replaying: Replaying,
     ) -> Position {
         DONE
     }

@@ -229,6 +229,9 @@ fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
             let (options, identifier) = (subscribed.options, subscribed.identifier);
             fact(format!("{subscription} {options:?} {identifier:?}"));
         }
+        for (subscription, replaying) in &session.replaying {
+            fact(format!("{subscription} {replaying:?}"));
+        }
         for identifier in &session.received {
             fact(format!("received {identifier}"));
         }
@@ -265,8 +268,8 @@ fn contents(folder: &Path) -> Result<BTreeSet<String>, OpenError> {
             ));
         }
     }
-    for message in restored.retained {
-        let mut fact = format!("retained {}", message.topic());
+    for (message, version) in restored.retained {
+        let mut fact = format!("retained {}, version {version}", message.topic());
         let _ = write!(fact, " {:?}", message.payload());
         facts.insert(fact);
     }

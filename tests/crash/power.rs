@@ -96,7 +96,11 @@ fn read_all(store: &dyn Store, restored: Restored) -> Result<Found, String> {
     }
     Ok(Found {
         sessions,
-        retained: restored.retained,
+        retained: restored
+            .retained
+            .into_iter()
+            .map(|(kept, _)| kept)
+            .collect(),
     })
 }
 

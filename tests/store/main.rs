@@ -14,6 +14,7 @@ mod support;
 mod backup;
 mod bans;
 mod command;
+mod replay;
 
 use std::fs;
 use std::path::Path;

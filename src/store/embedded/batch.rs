@@ -2,7 +2,7 @@
 
 use super::tables::{QueueKey, ReceivedKey, queue_key};
 use crate::mqtt::{Subscription, TopicName};
-use crate::router::{SessionRecord, Subscribed};
+use crate::router::{Replaying, SessionRecord, Subscribed};
 use crate::session::{Delivery, Message, SessionId};
 use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
@@ -17,7 +17,8 @@ pub(super) struct Batch {
     pub(super) sessions: AHashMap<SessionId, SessionRecord>,
     /// They have ended: nothing else of them is written.
     pub(super) removed: AHashSet<SessionId>,
-    pub(super) subscriptions: AHashMap<(SessionId, Subscription), Option<Subscribed>>,
+    pub(super) subscriptions:
+        AHashMap<(SessionId, Subscription), Option<(Subscribed, Option<Replaying>)>>,
     /// True: taken; false: released.
     pub(super) received: AHashMap<ReceivedKey, bool>,
     pub(super) handed_over: AHashSet<QueueKey>,

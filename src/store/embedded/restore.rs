@@ -3,7 +3,8 @@
 use super::clock::{Clock, milliseconds};
 use super::error::EngineError;
 use super::record::{
-    self, Authors, Body, Row, Unreadable, take_message, take_session, take_subscription,
+    self, Authors, Body, Row, Unreadable, take_message, take_retained, take_session,
+    take_subscription,
 };
 use super::tables::{
     COUNTS, MESSAGES, META, NEXT_SESSION, QUEUE, QueueKey, RECEIVED, REMOVED, RETAINED, SENT,
@@ -159,6 +160,7 @@ impl Reading {
                 RestoredSession {
                     record,
                     subscriptions: Vec::new(),
+                    replaying: Vec::new(),
                     received: Vec::new(),
                     handed_over: Vec::new(),
                     sent: 0,
@@ -186,7 +188,11 @@ impl Reading {
             let subscription = record::open(Table::Subscriptions, key, record.value())
                 .and_then(|fields| take_subscription(filter, fields));
             match (subscription, self.sessions.get_mut(&id)) {
-                (Ok(subscription), Some(session)) => session.subscriptions.push(subscription),
+                (Ok((subscription, subscribed, replaying)), Some(session)) => {
+                    let replaying = replaying.map(|replaying| (subscription.clone(), replaying));
+                    session.replaying.extend(replaying);
+                    session.subscriptions.push((subscription, subscribed));
+                }
                 (Ok(_), None) => _ = self.strays.insert(id),
                 (Err(why), _) => self.start.damage.add(Table::Subscriptions, &id.0, &why),
             }
@@ -351,7 +357,7 @@ impl Reading {
             let topic = topic.value();
             let message = record::open(Table::Retained, topic.as_bytes(), record.value()).and_then(
                 |fields| {
-                    take_message(
+                    take_retained(
                         Bytes::copy_from_slice(fields),
                         self.clock,
                         &mut self.authors,
@@ -359,10 +365,13 @@ impl Reading {
                 },
             );
             match message {
-                Ok(message) if message.is_expired(self.now) => {
+                Ok((message, _)) if message.is_expired(self.now) => {
                     self.start.expired_retained.push(message.topic().clone());
                 }
-                Ok(message) => self.start.restored.retained.push(Arc::new(message)),
+                Ok((message, version)) => {
+                    let retained = &mut self.start.restored.retained;
+                    retained.push((Arc::new(message), version));
+                }
                 Err(why) => self.start.damage.add(Table::Retained, &topic, &why),
             }
         }

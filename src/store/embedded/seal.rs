@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Lazy, Published, Retain, key_of};
 use super::clock::Clock;
-use super::record::{self, AuthorForm, Row, RowHead, put_message, put_session, put_subscription};
+use super::record::{self, Form, Row, RowHead, put_message, put_session, put_subscription};
 use super::tables::{QueueKey, ReceivedKey, Table, subscription_key};
 use crate::mqtt::TopicName;
 use crate::session::{Delivery, SessionId};
@@ -59,19 +59,19 @@ pub(super) fn seal(batch: Batch, clock: Clock, next_message: &mut u64) -> Sealed
             continue;
         }
         let key = subscription_key(*session, &subscription.to_string());
-        let range = subscribed.map(|subscribed| {
+        let range = subscribed.as_ref().map(|(subscribed, replaying)| {
             writes.record(Table::Subscriptions, &key, |out| {
-                put_subscription(subscribed, out);
+                put_subscription(*subscribed, replaying.as_ref(), out);
             })
         });
         writes.subscriptions.push((key, range));
     }
-    for (topic, (_, retain)) in &batch.retained {
+    for (topic, (version, retain)) in &batch.retained {
         let range = match retain {
             Retain::Set(message) => {
                 Some(
                     writes.record(Table::Retained, topic.as_str().as_bytes(), |out| {
-                        put_message(message, AuthorForm::Whole, clock, out);
+                        put_message(message, Form::Retained(*version), clock, out);
                     }),
                 )
             }
@@ -146,7 +146,7 @@ impl Writes {
             let id = *next_message;
             *next_message += 1;
             let range = self.record(Table::Messages, &id.to_be_bytes(), |out| {
-                put_message(message, AuthorForm::Short, clock, out);
+                put_message(message, Form::Queued, clock, out);
             });
             self.messages
                 .push((id, range, u64::try_from(written.len()).unwrap_or(u64::MAX)));
@@ -165,7 +165,7 @@ impl Writes {
                 Some(id) => head.put_reference(id, out),
                 None => {
                     head.put_inline(out);
-                    put_message(message, AuthorForm::Short, clock, out);
+                    put_message(message, Form::Queued, clock, out);
                 }
             });
             self.queue.push((key, range));

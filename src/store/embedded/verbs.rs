@@ -5,7 +5,7 @@ use super::batch::{Batch, Published, Retain, key_of};
 use super::reader::Wanted;
 use super::tables::received_key;
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
-use crate::router::{Accepted, Fetch, Gate, SessionRecord, Store, Subscribed};
+use crate::router::{Accepted, Fetch, Gate, Replaying, SessionRecord, Store, Subscribed};
 use crate::session::{Delivery, Position, SessionId, Ticket};
 use crate::store::Durability;
 use std::sync::atomic::Ordering;
@@ -132,7 +132,22 @@ impl Store for Embedded {
         self.tell(|batch, _| {
             batch
                 .subscriptions
-                .insert((session, subscription.clone()), Some(subscribed));
+                .insert((session, subscription.clone()), Some((subscribed, None)));
+        })
+    }
+
+    fn subscribe_replaying(
+        &self,
+        session: SessionId,
+        subscription: &Subscription,
+        subscribed: Subscribed,
+        replaying: Replaying,
+    ) -> Position {
+        self.tell(|batch, _| {
+            let known = Some((subscribed, Some(replaying)));
+            batch
+                .subscriptions
+                .insert((session, subscription.clone()), known);
         })
     }
 

@@ -13,13 +13,13 @@ use ahash::AHashMap;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 
-/// How much of its author a message keeps.
+/// Where a message is kept, and hence what beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store::embedded) enum AuthorForm {
-    /// In a queue: it was judged.
-    Short,
-    /// Retained: it is judged again whenever it is delivered (POL-7).
-    Whole,
+pub(in crate::store::embedded) enum Form {
+    /// It was judged: of its author only the name is kept.
+    Queued,
+    /// With its version. It is judged again whenever it is delivered (POL-7): its author is kept whole.
+    Retained(u64),
 }
 
 /// Authors that were read, each once: a queue of a million messages has few.
@@ -28,23 +28,27 @@ pub(in crate::store::embedded) struct Authors(AHashMap<Bytes, Arc<Subject>>);
 
 const QOS: u8 = 0b11;
 const WHOLE_AUTHOR: u8 = 0b100;
+const VERSION: u8 = 0b1000;
 
 pub(in crate::store::embedded) fn put_message(
     message: &Message,
-    form: AuthorForm,
+    form: Form,
     clock: Clock,
     out: &mut BytesMut,
 ) {
-    let whole = match form {
-        AuthorForm::Short => 0,
-        AuthorForm::Whole => WHOLE_AUTHOR,
+    let has = match form {
+        Form::Queued => 0,
+        Form::Retained(_) => WHOLE_AUTHOR | VERSION,
     };
-    out.put_u8(message.qos().bits() | whole);
+    out.put_u8(message.qos().bits() | has);
     out.put_u64(clock.to_disk(message.expires_at()));
     out.put_u64(message.publisher().0);
     match form {
-        AuthorForm::Short => put_short(message.author(), out),
-        AuthorForm::Whole => put_whole(message.author(), out),
+        Form::Queued => put_short(message.author(), out),
+        Form::Retained(version) => {
+            put_whole(message.author(), out);
+            out.put_u64(version);
+        }
     }
     put_publish(
         PublishHead {
@@ -69,10 +73,19 @@ pub(in crate::store::embedded) fn put_message(
 
 /// Shares the input's memory.
 pub(in crate::store::embedded) fn take_message(
-    mut input: Bytes,
+    input: Bytes,
     clock: Clock,
     authors: &mut Authors,
 ) -> Result<Message, Unreadable> {
+    take_retained(input, clock, authors).map(|(message, _)| message)
+}
+
+/// With its version; one that was written without any has the lowest.
+pub(in crate::store::embedded) fn take_retained(
+    mut input: Bytes,
+    clock: Clock,
+    authors: &mut Authors,
+) -> Result<(Message, u64), Unreadable> {
     let flags = take_u8(&mut input, "a message")?;
     let qos = QoS::from_bits(flags & QOS).ok_or(Unreadable::Invalid("a QoS"))?;
     let expires_at = clock.read_disk(take_u64(&mut input, "an expiry")?);
@@ -82,8 +95,13 @@ pub(in crate::store::embedded) fn take_message(
     } else {
         authors.take_whole(&mut input)?
     };
+    let version = if flags & VERSION == 0 {
+        0
+    } else {
+        take_u64(&mut input, "a version")?
+    };
     let publish = take_publish(input)?;
-    Ok(Message::restore(StoredMessage {
+    let message = Message::restore(StoredMessage {
         topic: publish.topic.ok_or(Unreadable::Invalid("a topic name"))?,
         qos,
         retain: publish.retain,
@@ -92,7 +110,8 @@ pub(in crate::store::embedded) fn take_message(
         author,
         publisher,
         expires_at,
-    }))
+    });
+    Ok((message, version))
 }
 
 pub(super) fn put_publish(head: PublishHead<'_>, payload: &[u8], out: &mut BytesMut) {

@@ -6,7 +6,7 @@ mod row;
 mod session;
 mod subject;
 
-pub(super) use self::content::{AuthorForm, Authors, put_message, take_message};
+pub(super) use self::content::{Authors, Form, put_message, take_message, take_retained};
 pub(super) use self::row::{Body, Row, RowHead};
 pub(super) use self::session::{put_session, put_subscription, take_session, take_subscription};
 

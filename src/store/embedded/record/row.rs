@@ -2,7 +2,7 @@
 
 use super::Unreadable;
 use super::fields::{put_bytes, take_slice, take_u8, take_u16, take_u32, take_u64};
-use crate::mqtt::{QoS, Subscription, SubscriptionIdentifier, Text, TopicLimits};
+use crate::mqtt::{QoS, Subscription, SubscriptionIdentifier, Text, TopicLimits, TopicName};
 use crate::session::{Delivery, Message, SessionId, Ticket};
 use bytes::{BufMut, BytesMut};
 use std::sync::Arc;
@@ -156,15 +156,23 @@ impl<'a> Row<'a> {
     }
 }
 
-pub(super) fn subscription(text: &[u8]) -> Result<Subscription, Unreadable> {
-    const WIDEST: TopicLimits = TopicLimits {
-        levels: u16::MAX as usize + 1,
-        length: u16::MAX as usize,
-    };
-    let invalid = || Unreadable::Invalid("a topic filter");
-    let text = std::str::from_utf8(text).map_err(|_| invalid())?;
-    let text = Text::try_from(text).map_err(|_| invalid())?;
-    Subscription::new(text, WIDEST).map_err(|_| invalid())
+const WIDEST: TopicLimits = TopicLimits {
+    levels: u16::MAX as usize + 1,
+    length: u16::MAX as usize,
+};
+
+pub(super) fn subscription(bytes: &[u8]) -> Result<Subscription, Unreadable> {
+    let read = text(bytes).and_then(|text| Subscription::new(text, WIDEST).ok());
+    read.ok_or(Unreadable::Invalid("a topic filter"))
+}
+
+pub(super) fn topic(bytes: &[u8]) -> Result<TopicName, Unreadable> {
+    let read = text(bytes).and_then(|text| TopicName::new(text, WIDEST).ok());
+    read.ok_or(Unreadable::Invalid("a topic name"))
+}
+
+fn text(bytes: &[u8]) -> Option<Text> {
+    Text::try_from(std::str::from_utf8(bytes).ok()?).ok()
 }
 
 fn take_share(text: &[u8]) -> Result<Subscription, Unreadable> {

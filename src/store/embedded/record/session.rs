@@ -2,14 +2,14 @@
 
 use super::Unreadable;
 use super::content::{properties, put_publish, take_publish};
-use super::fields::{put_bytes, take_bytes, take_u8, take_u32};
-use super::row::subscription;
+use super::fields::{put_bytes, take_bytes, take_u8, take_u32, take_u64};
+use super::row::{subscription, topic};
 use super::subject::StoredSubject;
 use crate::mqtt::{
     PublishHead, QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions,
-    Will, encode_message_properties,
+    TopicName, Will, encode_message_properties,
 };
-use crate::router::{SessionRecord, Subscribed};
+use crate::router::{Replaying, SessionRecord, Subscribed};
 use crate::session::SessionId;
 use crate::store::embedded::clock::Clock;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -123,9 +123,14 @@ const QOS: u8 = 0b11;
 const NO_LOCAL: u8 = 0b100;
 const RETAIN_AS_PUBLISHED: u8 = 0b1000;
 const CHECKED: u8 = 0b100_0000;
+const REPLAYING: u8 = 0b1000_0000;
 
-/// Laid out like the Subscription Options of a SUBSCRIBE, with one bit of our own. MQTT 5.0 section 3.8.3.1
-pub(in crate::store::embedded) fn put_subscription(subscribed: Subscribed, out: &mut BytesMut) {
+/// Laid out like the Subscription Options of a SUBSCRIBE, with two bits of our own. MQTT 5.0 section 3.8.3.1
+pub(in crate::store::embedded) fn put_subscription(
+    subscribed: Subscribed,
+    replaying: Option<&Replaying>,
+    out: &mut BytesMut,
+) {
     let options = subscribed.options;
     out.put_u8(
         options.maximum_qos.bits()
@@ -136,15 +141,21 @@ pub(in crate::store::embedded) fn put_subscription(subscribed: Subscribed, out: 
                 0
             }
             | (options.retain_handling as u8) << 4
-            | if subscribed.checked { CHECKED } else { 0 },
+            | if subscribed.checked { CHECKED } else { 0 }
+            | if replaying.is_some() { REPLAYING } else { 0 },
     );
     out.put_u32(subscribed.identifier.map_or(0, SubscriptionIdentifier::get));
+    if let Some(Replaying { as_of, after }) = replaying {
+        out.put_u64(*as_of);
+        // Up to the end; a topic has at least one character. [MQTT-4.7.3-1]
+        out.put_slice(after.as_ref().map_or("", TopicName::as_str).as_bytes());
+    }
 }
 
 pub(in crate::store::embedded) fn take_subscription(
     filter: &[u8],
     mut input: &[u8],
-) -> Result<(Subscription, Subscribed), Unreadable> {
+) -> Result<(Subscription, Subscribed, Option<Replaying>), Unreadable> {
     let flags = take_u8(&mut input, "subscription options")?;
     let options = SubscriptionOptions {
         maximum_qos: QoS::from_bits(flags & QOS).ok_or(Unreadable::Invalid("a QoS"))?,
@@ -158,12 +169,17 @@ pub(in crate::store::embedded) fn take_subscription(
         },
     };
     let identifier = take_u32(&mut input, "a subscription identifier")?;
-    Ok((
-        subscription(filter)?,
-        Subscribed {
-            options,
-            identifier: SubscriptionIdentifier::new(identifier),
-            checked: flags & CHECKED != 0,
-        },
-    ))
+    let subscribed = Subscribed {
+        options,
+        identifier: SubscriptionIdentifier::new(identifier),
+        checked: flags & CHECKED != 0,
+    };
+    let replaying = if flags & REPLAYING == 0 {
+        None
+    } else {
+        let as_of = take_u64(&mut input, "a version")?;
+        let after = (!input.is_empty()).then(|| topic(input)).transpose()?;
+        Some(Replaying { as_of, after })
+    };
+    Ok((subscription(filter)?, subscribed, replaying))
 }

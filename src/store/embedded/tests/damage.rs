@@ -28,7 +28,7 @@ fn told(restored: &Restored) -> String {
         restored
             .retained
             .iter()
-            .map(|message| message.topic().as_str().to_owned())
+            .map(|(message, _)| message.topic().as_str().to_owned())
             .collect::<Vec<_>>()
     ));
     text

@@ -126,6 +126,10 @@ fn fill_with_all_there_is(store: &Embedded) {
     // Connected, and in the middle of everything.
     store.save(record(2));
     store.subscribe(SessionId(2), &filter("c"), subscribed(QoS::AtMostOnce));
+    for (subscription, after) in [("begun/#", None), ("rich/+", Some(topic("rich/a")))] {
+        let replaying = Replaying { as_of: 9, after };
+        store.subscribe_replaying(SessionId(2), &filter(subscription), wild, replaying);
+    }
     for number in [7, 65_535] {
         store.publish(Accepted {
             message: &rich,
@@ -211,6 +215,11 @@ fn told(restored: &Restored) -> String {
                 subscribed.checked
             ));
         }
+        for (subscription, Replaying { as_of, after }) in &session.replaying {
+            line(format!(
+                "  retained as of {as_of} to come to {subscription}, after {after:?}"
+            ));
+        }
         for identifier in &session.received {
             line(format!("  received {identifier}"));
         }
@@ -246,8 +255,11 @@ fn told(restored: &Restored) -> String {
             session.last_sequence
         ));
     }
-    for message in &restored.retained {
-        line(format!("retained {}", told_message(message)));
+    for (message, version) in &restored.retained {
+        line(format!(
+            "retained, version {version}: {}",
+            told_message(message)
+        ));
     }
     text
 }

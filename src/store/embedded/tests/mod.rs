@@ -16,7 +16,8 @@ use super::{Embedded, OpenError, Options};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::{QoS, Subscription, SubscriptionOptions, Text, TopicLimits, TopicName};
 use crate::router::{
-    Accepted, Fetch, Gate, Page, Restored, RestoredSession, SessionRecord, Store, Subscribed,
+    Accepted, Fetch, Gate, Page, Replaying, Restored, RestoredSession, SessionRecord, Store,
+    Subscribed,
 };
 use crate::session::{Delivery, Message, Position, SessionId, StoredMessage, Ticket};
 use crate::store::Durability;

@@ -106,6 +106,42 @@ fn a_session_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_replay_of_retained_messages_goes_on_where_it_was_until_it_is_over() {
+    let disk = Disk::default();
+    let (store, _) = open(&disk);
+    store.save(record(7));
+    let wanted = subscribed(QoS::AtLeastOnce);
+    let tell = |subscription, as_of, after: Option<&str>| {
+        let after = after.map(topic);
+        let replaying = Replaying { as_of, after };
+        store.subscribe_replaying(SessionId(7), &filter(subscription), wanted, replaying)
+    };
+    tell("begun/#", 5, None);
+    tell("over", 6, None);
+    tell("half/+/#", 7, None);
+    tell("half/+/#", 7, Some("half/ü/1"));
+    store.subscribe(SessionId(7), &filter("over"), wanted);
+    retain_version(&store, &message_to("half/x", "old", None), 7);
+    retain_version(&store, &message_to("half/y", "new", None), 8);
+    flush(&store);
+    let (_store, restored) = open(&disk.after_kill());
+    let session = find(&restored, 7);
+    assert_eq!(session.subscriptions.len(), 3);
+    let expected = [(5, "begun/#", None), (7, "half/+/#", Some("half/ü/1"))];
+    let expected = expected.map(|(as_of, subscription, after)| {
+        let after = after.map(topic);
+        (filter(subscription), Replaying { as_of, after })
+    });
+    assert_eq!(session.replaying, expected);
+    let versions: Vec<_> = restored
+        .retained
+        .iter()
+        .map(|(_, version)| *version)
+        .collect();
+    assert_eq!(versions, [7, 8]);
+}
+
+#[test]
 fn a_message_comes_back_as_it_was() {
     let disk = Disk::default();
     let (store, _) = open(&disk);
@@ -165,7 +201,7 @@ fn a_message_comes_back_as_it_was() {
             &first.subscription_identifiers
         )
     );
-    for (read, groups) in [(&read.message, 0), (&restored.retained[0], 2)] {
+    for (read, groups) in [(&read.message, 0), (&restored.retained[0].0, 2)] {
         assert_eq!(read.topic(), published.topic());
         assert_eq!((read.qos(), read.retain()), (QoS::ExactlyOnce, true));
         assert_eq!(read.payload(), published.payload());
@@ -218,7 +254,7 @@ fn retained_messages_are_replaced_cleared_and_expire() {
     let kept: Vec<_> = restored
         .retained
         .iter()
-        .map(|message| (message.topic().as_str(), message.payload().as_ref()))
+        .map(|(message, _)| (message.topic().as_str(), message.payload().as_ref()))
         .collect();
     assert_eq!(kept, [("renewed", &b"new"[..]), ("replaced", b"new")]);
 }
