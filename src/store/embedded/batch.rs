@@ -17,8 +17,7 @@ pub(super) struct Batch {
     pub(super) sessions: AHashMap<SessionId, SessionRecord>,
     /// They have ended: nothing else of them is written.
     pub(super) removed: AHashSet<SessionId>,
-    pub(super) subscriptions:
-        AHashMap<(SessionId, Subscription), Option<(Subscribed, Option<Replaying>)>>,
+    pub(super) subscriptions: AHashMap<(SessionId, Subscription), Option<Kept>>,
     /// True: taken; false: released.
     pub(super) received: AHashMap<ReceivedKey, bool>,
     pub(super) handed_over: AHashSet<QueueKey>,
@@ -33,6 +32,9 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     since: Option<Instant>,
 }
+
+/// A subscription, and how far its retained messages have come where they have not all.
+type Kept = (Subscribed, Option<Replaying>);
 
 /// What nobody waits for: it goes along with what somebody does.
 #[derive(Debug, Default)]
