@@ -3,10 +3,10 @@
 use super::grant::{Grant, Occupied};
 use super::greet::Greeted;
 use super::identify::Identified;
-use super::refusal::{Cause, Refused, event_about};
+use super::refusal::{Cause, Refused, event_about, room_of};
 use crate::identity::Subject;
 use crate::limits::{Client, Count, MessageLimit, WhenExceeded};
-use crate::mqtt::{MqttConfig, ProtocolVersion, ReasonCode, Will};
+use crate::mqtt::{Connect, MqttConfig, ReasonCode, Will};
 use crate::net::Stream;
 use crate::policy::Compiled;
 use bytes::BytesMut;
@@ -67,8 +67,8 @@ impl Identified {
 impl Admitted {
     /// Admitted, and refused after all: the client identifier is taken, or the login cannot be audited.
     pub fn refuse(self, cause: Cause) -> Box<Refused> {
-        let version = self.grant.connect().protocol_version;
-        told(self.stream, self.grant.subject(), version, cause)
+        let (subject, connect) = (self.grant.subject(), self.grant.connect());
+        told(self.stream, subject, connect, cause)
     }
 }
 
@@ -123,20 +123,16 @@ fn judge_will(will: &Will, rights: &Compiled, mqtt: &MqttConfig) -> Result<(), C
 }
 
 fn refuse(greeted: Greeted, subject: &Subject, cause: Cause) -> Box<Refused> {
-    told(
-        greeted.stream,
-        subject,
-        greeted.connect.protocol_version,
-        cause,
-    )
+    told(greeted.stream, subject, &greeted.connect, cause)
 }
 
-fn told(stream: Stream, subject: &Subject, version: ProtocolVersion, cause: Cause) -> Box<Refused> {
+fn told(stream: Stream, subject: &Subject, connect: &Connect, cause: Cause) -> Box<Refused> {
     Box::new(Refused {
         cause,
         event: event_about(subject),
         lockout: None,
         stream: Some(stream),
-        version: Some(version),
+        version: Some(connect.protocol_version),
+        room: Some(room_of(connect)),
     })
 }

@@ -1,7 +1,7 @@
 //! The first packet: a CONNECT of at most `limits.unauthenticated.max_packet_size`, or nothing. MQTT 5.0 section 3.1
 
 use super::door::{Door, Rules};
-use super::refusal::{Cause, Refused};
+use super::refusal::{Cause, Refused, room_of};
 use super::screen::Places;
 use super::secure::Secured;
 use crate::audit::Event;
@@ -145,6 +145,7 @@ impl Greeted {
             stream: Some(self.stream),
             lockout: None,
             version: Some(self.connect.protocol_version),
+            room: Some(room_of(&self.connect)),
         })
     }
 }

@@ -5,8 +5,8 @@ use crate::audit::{DecisionId, Event, Kind, Outcome};
 use crate::identity::{Rejection, Subject};
 use crate::limits;
 use crate::mqtt::{
-    ConnAck, ConnAckProperties, DecodeError, Packet, PacketType, ProtocolVersion, ReasonCode,
-    encode,
+    ConnAck, ConnAckProperties, Connect, DecodeError, Packet, PacketType, ProtocolVersion,
+    ReasonCode, Text, encode_within,
 };
 use crate::net::proxy_protocol::ProxyError;
 use crate::net::websocket::UpgradeError;
@@ -68,6 +68,16 @@ pub struct Refused {
     pub stream: Option<Stream>,
     /// Known once a CONNECT was read: only then is there a CONNACK.
     pub version: Option<ProtocolVersion>,
+    /// Bytes that the client takes in one packet. Known once the CONNECT was whole: only then is there a Reason String.
+    pub room: Option<usize>,
+}
+
+/// The longest packet that a client takes. [MQTT-3.1.2-24]
+pub(super) fn room_of(connect: &Connect) -> usize {
+    let maximum = connect.properties.maximum_packet_size;
+    maximum.map_or(usize::MAX, |maximum| {
+        usize::try_from(maximum.get()).unwrap_or(usize::MAX)
+    })
 }
 
 /// An audit event with all that is known of an identified client.
@@ -157,6 +167,7 @@ impl Refused {
             stream: None,
             lockout: None,
             version: None,
+            room: None,
         })
     }
 
@@ -178,14 +189,21 @@ impl Refused {
     }
 
     /// Tells the peer its code, if it sent a CONNECT, and closes. [MQTT-3.1.4-2] [MQTT-3.2.2-7]
-    pub async fn answer(self, within: Duration) {
+    /// `decision` is told to a v5 client where the settings reveal it. [MQTT-3.2.2-19]
+    pub async fn answer(self, decision: Option<DecisionId>, within: Duration) {
         let Some(mut stream) = self.stream else {
             return;
         };
         if let Some(version) = self.version {
             let mut bytes = BytesMut::new();
-            if let Some(connack) = self.cause.connack(version) {
-                encode(&Packet::ConnAck(Box::new(connack)), version, &mut bytes);
+            if let Some(mut connack) = self.cause.connack(version) {
+                if let (Some(decision), Some(_), true) = (decision, self.room, version.is_v5()) {
+                    let reason = Text::try_from(format!("decision {decision}").as_str());
+                    connack.properties.reason_string = reason.ok();
+                }
+                let packet = Packet::ConnAck(Box::new(connack));
+                let room = self.room.unwrap_or(usize::MAX);
+                encode_within(&packet, version, room, &mut bytes);
             }
             let write = async {
                 stream.write_all(&bytes).await?;

@@ -4,7 +4,7 @@ use super::connection::{Connection, Ending};
 use super::worker::{Worker, count};
 use crate::admin;
 use crate::admission::{client, policy_limit};
-use crate::audit::{Event, Kind, Outcome};
+use crate::audit::{DecisionId, Event, Kind, Outcome};
 use crate::limits::Charge;
 use crate::mqtt::{
     Disconnect, Packet, PacketIdentifier, QoS, ReasonCode, SubAck, Subscribe, SubscribeFilter,
@@ -15,6 +15,13 @@ use crate::router::{End, Made, PublishError, SubscribeError};
 use crate::session::{Action, Answer, Content, Incoming, Position, ProtocolError};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+/// What became of one filter of a SUBSCRIBE.
+enum Subscribing {
+    Made(QoS, Made),
+    /// With the id of the decision, where a policy or a limit took one.
+    Refused(ReasonCode, Option<DecisionId>),
+}
 
 /// Who decided, and who would have decided otherwise.
 #[derive(Default)]
@@ -101,11 +108,9 @@ impl Connection {
         super::panics::trip(topic.as_str());
         let committed = self.node.router.store().committed();
         count(&mut worker.tally.publish_received, qos);
-        match self
-            .occupied
-            .buckets
-            .charge(1, u64::try_from(payload.len()).unwrap_or(u64::MAX), now)
-        {
+        let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        worker.tally.published_bytes_received += bytes;
+        match self.occupied.buckets.charge(1, bytes, now) {
             Charge::Granted => {}
             // This message is in; the next one waits until the bucket has room: true back pressure.
             Charge::Pause { until, limiter } => {
@@ -272,12 +277,7 @@ impl Connection {
         if denial.disconnects() {
             return Err(Ending::Misbehaved(ProtocolError::Denied));
         }
-        let reason_string = self
-            .node
-            .settings
-            .load()
-            .reveal_decision_id
-            .then(|| format!("decision {decision}"));
+        let reason_string = self.revealed(&[decision]);
         let answer = Answer {
             reason_code: ReasonCode::NotAuthorized,
             reason_string,
@@ -296,21 +296,27 @@ impl Connection {
 
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ending> {
         let mut reason_codes = Vec::with_capacity(subscribe.filters.len());
-        let mut replays = Vec::new();
+        let (mut replays, mut decisions) = (Vec::new(), Vec::new());
         let mut position = Position::default();
         // Each filter is judged alone. (POL-9) [MQTT-3.8.4-5]
         for filter in &subscribe.filters {
-            let (reason_code, made) = self.subscribe(filter, subscribe.subscription_identifier)?;
-            reason_codes.push(reason_code);
-            if let Some(made) = made {
-                position = position.max(made.position);
-                replays.extend(made.replay);
+            match self.subscribe(filter, subscribe.subscription_identifier)? {
+                Subscribing::Made(granted, made) => {
+                    reason_codes.push(granted_code(granted)); // [MQTT-3.8.4-7]
+                    position = position.max(made.position);
+                    replays.extend(made.replay);
+                }
+                Subscribing::Refused(reason_code, decision) => {
+                    reason_codes.push(reason_code);
+                    decisions.extend(decision);
+                }
             }
         }
+        let reason_string = self.revealed(&decisions);
         let packet = Packet::SubAck(SubAck {
             packet_identifier: subscribe.packet_identifier,
             reason_codes,
-            properties: None,
+            properties: self.session.reason(reason_string),
         });
         let committed = self.node.router.store().committed();
         self.session
@@ -328,13 +334,14 @@ impl Connection {
         &mut self,
         filter: &SubscribeFilter,
         identifier: Option<SubscriptionIdentifier>,
-    ) -> Result<(ReasonCode, Option<Made>), Ending> {
+    ) -> Result<Subscribing, Ending> {
+        let refused = |reason_code| Ok(Subscribing::Refused(reason_code, None));
         let settings = self.node.settings.load_full();
         let Ok(subscription) = &filter.subscription else {
-            return Ok((ReasonCode::TopicFilterInvalid, None));
+            return refused(ReasonCode::TopicFilterInvalid);
         };
         if subscription.share.is_some() && !settings.shared_subscriptions {
-            return Ok((ReasonCode::SharedSubscriptionsNotSupported, None));
+            return refused(ReasonCode::SharedSubscriptionsNotSupported);
         }
         let options = SubscriptionOptions {
             maximum_qos: filter.options.maximum_qos.min(settings.max_qos.0),
@@ -346,7 +353,7 @@ impl Connection {
         {
             Ok(permit) => permit,
             Err(denial) => {
-                self.audit_subscribe(
+                let decision = self.audit_subscribe(
                     (subscription, options.maximum_qos),
                     Outcome::Refused,
                     denial.to_string(),
@@ -358,7 +365,7 @@ impl Connection {
                 if denial.disconnects() {
                     return Err(Ending::Misbehaved(ProtocolError::Denied));
                 }
-                return Ok((ReasonCode::NotAuthorized, None));
+                return Ok(Subscribing::Refused(ReasonCode::NotAuthorized, decision));
             }
         };
         let granted = options.maximum_qos.min(permit.maximum_qos());
@@ -378,18 +385,18 @@ impl Connection {
                     String::new(),
                     rules,
                 );
-                Ok((granted_code(granted), Some(made))) // [MQTT-3.8.4-7]
+                Ok(Subscribing::Made(granted, made))
             }
             Err(error @ (SubscribeError::TooMany(_) | SubscribeError::Store)) => {
-                self.audit_subscribe(
+                let decision = self.audit_subscribe(
                     (subscription, granted),
                     Outcome::Refused,
                     error.to_string(),
                     Rules::default(),
                 );
-                Ok((ReasonCode::QuotaExceeded, None))
+                Ok(Subscribing::Refused(ReasonCode::QuotaExceeded, decision))
             }
-            Err(SubscribeError::Ended) => Ok((ReasonCode::UnspecifiedError, None)),
+            Err(SubscribeError::Ended) => refused(ReasonCode::UnspecifiedError),
         }
     }
 
@@ -399,7 +406,7 @@ impl Connection {
         outcome: Outcome,
         reason: String,
         rules: Rules,
-    ) {
+    ) -> Option<DecisionId> {
         let decision = (outcome == Outcome::Refused).then(|| self.node.decision());
         if let Some(decision) = decision {
             self.node.denials.record(admin::Denial {
@@ -426,6 +433,16 @@ impl Connection {
             decision,
             ..self.event()
         });
+        decision
+    }
+
+    /// Where `reveal_decision_id` says so: what leads to the explanations.
+    fn revealed(&self, decisions: &[DecisionId]) -> Option<String> {
+        let reveal = self.node.settings.load().reveal_decision_id && !decisions.is_empty();
+        reveal.then(|| {
+            let names: Vec<String> = decisions.iter().map(DecisionId::to_string).collect();
+            format!("decision {}", names.join(", "))
+        })
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) {

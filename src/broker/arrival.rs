@@ -79,8 +79,11 @@ async fn in_time<T>(
 
 /// One audit line, a code for the peer at most.
 pub async fn refuse(node: &Node, refused: Refused) {
-    node.record_refused(&refused);
-    refused.answer(ANSWER_TIME).await;
+    let decision = node.record_refused(&refused);
+    let reveal = node.settings.load().reveal_decision_id;
+    refused
+        .answer(reveal.then_some(decision), ANSWER_TIME)
+        .await;
 }
 
 async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Refused>> {

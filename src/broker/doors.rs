@@ -71,6 +71,8 @@ impl Common<'_> {
             decode_limits: Arc::new(DecodeLimits {
                 topic: self.mqtt.topic_limits(),
                 client_identifier_length: self.mqtt.max_client_id_length,
+                filters: self.mqtt.max_filters_per_packet,
+                user_properties: self.mqtt.max_user_properties,
                 ..DecodeLimits::default()
             }),
             unauthenticated_packet_size: config.limits.unauthenticated.max_packet_size.as_usize(),

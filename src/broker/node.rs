@@ -47,8 +47,9 @@ impl Node {
     }
 
     /// Counts a refusal and writes its audit line, and one for the ban that it led to.
-    pub(super) fn record_refused(&self, refused: &Refused) {
-        let event = refused.event(self.decision());
+    pub(super) fn record_refused(&self, refused: &Refused) -> DecisionId {
+        let decision = self.decision();
+        let event = refused.event(decision);
         if let Cause::Limit(refusal) = &refused.cause {
             self.metrics.limit_reached(refusal.label());
         }
@@ -63,6 +64,7 @@ impl Node {
             });
         }
         self.record(event);
+        decision
     }
 
     /// Leads from a refusal to its explanation.

@@ -34,6 +34,7 @@ pub async fn publish_forever(node: Arc<Node>, interval: Duration) {
         let mut routes = RouteCache::default();
         for (topic, value) in readings
             .into_iter()
+            .filter(|(topic, _)| *topic != ADMITTED)
             .map(|(topic, value)| (topic.to_owned(), value.to_string()))
             .chain(loads)
             .chain(fixed(started))
@@ -128,12 +129,18 @@ fn readings(node: &Node, _started: Instant) -> Vec<(&'static str, u64)> {
             "publish/messages/dropped",
             counters.dropped.value() + counters.too_large.value(),
         ),
+        (
+            "publish/bytes/received",
+            metrics.published_bytes_received.value(),
+        ),
+        ("publish/bytes/sent", metrics.published_bytes_sent.value()),
         ("bytes/received", metrics.bytes_received.value()),
         ("bytes/sent", metrics.bytes_sent.value()),
         (
             "connections/socket/count",
             metrics.connections_accepted.value(),
         ),
+        (ADMITTED, metrics.connections_admitted.value()),
     ]
 }
 
@@ -142,6 +149,9 @@ fn readings(node: &Node, _started: Instant) -> Vec<(&'static str, u64)> {
 struct Loads {
     known: BTreeMap<&'static str, ([f64; 3], u64)>,
 }
+
+/// CONNECTs that were taken, since the start: only what it grows by is published.
+const ADMITTED: &str = "connections admitted";
 
 const LOADS: [(&str, &str); 9] = [
     ("messages/received", "load/messages/received"),
@@ -152,7 +162,7 @@ const LOADS: [(&str, &str); 9] = [
     ("bytes/received", "load/bytes/received"),
     ("bytes/sent", "load/bytes/sent"),
     ("connections/socket/count", "load/sockets"),
-    ("clients/connected", "load/connections"),
+    (ADMITTED, "load/connections"),
 ];
 
 impl Loads {

@@ -250,9 +250,11 @@ impl Connection {
         for delivery in deliveries.drain(..) {
             let (qos, sequence) = (delivery.qos, delivery.sequence);
             let ticket = delivery.ticket.clone();
+            let bytes = delivery.message.payload().len();
             match self.session.deliver(delivery, now, &mut self.output) {
                 Sent::Yes => {
                     count(&mut tally.publish_sent, qos);
+                    tally.published_bytes_sent += u64::try_from(bytes).unwrap_or(u64::MAX);
                     if ticket.is_some() {
                         self.sent = self.sent.max(sequence);
                     }

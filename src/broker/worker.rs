@@ -28,6 +28,9 @@ pub struct Tally {
     /// By QoS.
     pub publish_received: [u64; 3],
     pub publish_sent: [u64; 3],
+    /// Payloads alone.
+    pub published_bytes_received: u64,
+    pub published_bytes_sent: u64,
 }
 
 impl Tally {
@@ -37,6 +40,10 @@ impl Tally {
         metrics.bytes_sent.add(done.bytes_sent);
         metrics.packets_received.add(done.packets_received);
         metrics.packets_sent.add(done.packets_sent);
+        metrics
+            .published_bytes_received
+            .add(done.published_bytes_received);
+        metrics.published_bytes_sent.add(done.published_bytes_sent);
         for (counter, count) in metrics.publish_received.iter().zip(done.publish_received) {
             counter.add(count);
         }

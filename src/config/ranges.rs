@@ -47,7 +47,7 @@ const DAY: Period = Period::from_days(1);
 const YEAR: Period = Period::from_hours(365 * 24);
 
 /// Beyond what the units' own parsers refuse. What limits calls `Count` is from 1 to 1,000,000,000 already.
-pub(super) const RANGES: [Range; 37] = [
+pub(super) const RANGES: [Range; 39] = [
     number("listeners.*.max_connections", 1, 10_000_000),
     size(
         "listeners.*.max_packet_size",
@@ -121,6 +121,8 @@ pub(super) const RANGES: [Range; 37] = [
     number("mqtt.max_topic_levels", 1, 1024),
     number("mqtt.max_topic_length", 1, 65_535),
     number("mqtt.max_client_id_length", 1, 65_535),
+    number("mqtt.max_filters_per_packet", 1, 10_000),
+    number("mqtt.max_user_properties", 0, 10_000),
     number("mqtt.queue.messages", 1, 1_000_000_000),
     size("mqtt.queue.bytes", ByteSize::kib(1), ByteSize::gib(1 << 10)),
     time("mqtt.sys_interval", Period::ZERO, HOUR),

@@ -28,6 +28,10 @@ pub struct MqttConfig {
     pub max_topic_length: usize,
     /// In bytes, at most 65,535.
     pub max_client_id_length: usize,
+    /// Filters in one SUBSCRIBE or UNSUBSCRIBE (LIM-3).
+    pub max_filters_per_packet: usize,
+    /// In one packet, and in the will (LIM-3).
+    pub max_user_properties: usize,
     pub queue: QueueConfig,
     pub retained: RetainedConfig,
     /// How often `$SYS/broker/…` is published; 0 turns it off.
@@ -121,6 +125,8 @@ impl Default for MqttConfig {
             max_topic_levels: 64,
             max_topic_length: 1024,
             max_client_id_length: 256,
+            max_filters_per_packet: 64,
+            max_user_properties: 64,
             queue: QueueConfig::default(),
             retained: RetainedConfig::default(),
             sys_interval: Period::from_secs(10),

@@ -74,6 +74,10 @@ pub enum DecodeError {
     #[error("more topic filters than {0}")]
     TooManyFilters(usize),
     #[error(
+        "a topic filter that is empty or has a misplaced wildcard [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT3-4.7.3-1]"
+    )]
+    TopicFilter,
+    #[error(
         "a shared subscription without a share name or without a filter [MQTT-4.8.2-1] [MQTT-4.8.2-2]"
     )]
     ShareName,
@@ -132,6 +136,7 @@ impl DecodeError {
             | Self::SubscriptionIdentifiers(_)
             | Self::NoFilter(_)
             | Self::ShareName
+            | Self::TopicFilter
             | Self::SubscriptionQoS3
             | Self::RetainHandling3
             | Self::NoLocalOnShared

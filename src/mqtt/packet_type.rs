@@ -52,10 +52,17 @@ impl PacketType {
         let flags = first & 0x0f;
         if packet_type == Self::Publish {
             publish_flags(flags)?;
-        } else if flags != packet_type.flags() {
+        } else if flags != packet_type.flags() && !packet_type.is_again(flags) {
             return Err(DecodeError::Flags(packet_type));
         }
         Ok(packet_type)
+    }
+
+    /// The flags of a packet that MQTT 3.1 sends again with DUP: a mistake in every later version, told once the version is at hand. MQTT 3.1 section 2.1
+    pub fn is_again(self, flags: u8) -> bool {
+        const DUP: u8 = 0b1000;
+        matches!(self, Self::PubRel | Self::Subscribe | Self::Unsubscribe)
+            && flags == self.flags() | DUP
     }
 
     /// The flags of every packet of this type; PUBLISH adds its own. [MQTT-2.1.3-1] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1]

@@ -18,6 +18,9 @@ pub struct Metrics {
     pub publish_received: [Counter; 3],
     /// PUBLISH packets to clients, by QoS.
     pub publish_sent: [Counter; 3],
+    /// Of their payloads alone.
+    pub published_bytes_received: Counter,
+    pub published_bytes_sent: Counter,
     pub connections_accepted: RareCounter,
     pub connections_admitted: RareCounter,
     pub queued_messages: Gauge,
@@ -59,6 +62,8 @@ impl Default for Metrics {
             packets_sent: Counter::default(),
             publish_received: Default::default(),
             publish_sent: Default::default(),
+            published_bytes_received: Counter::default(),
+            published_bytes_sent: Counter::default(),
             connections_accepted: RareCounter::default(),
             connections_admitted: RareCounter::default(),
             queued_messages: Gauge::default(),

@@ -1,7 +1,8 @@
 //! What a conversation in text cannot show: other transports, credentials, files, many packets, the broker's own topics.
 
 use crate::support::broker::{EVERY_TRANSPORT, LAB, wardgate};
-use crate::support::packet::{Publish, connack_properties, find};
+use crate::support::packet::{Publish, auth_data, connack_properties, find};
+use crate::support::scram::Scram;
 use crate::support::websocket::{self, BINARY, TEXT};
 use crate::support::{Broker, Setup, Transport, Wire, bytes};
 use std::collections::BTreeSet;
@@ -286,8 +287,9 @@ fn the_broker_tells_about_itself() {
     let broker = Setup::lab().with("mqtt: { sys_interval: 1s }\n").start();
     let mut wire = broker.dial("lab");
     connect(&mut wire, V5, "exporter");
-    wire.send("82 .. 0001 <> s'$SYS/#' 00");
-    wire.expect("90 .. 0001 <*> 00");
+    wire.send("82 .. 0001 <> s'$SYS/#' 00 s'own' 00");
+    wire.expect("90 .. 0001 <*> 00 00");
+    wire.send("30 .. s'own' <> 'seventeen bytes !'");
     let wanted = [
         "$SYS/broker/version",
         "$SYS/broker/uptime",
@@ -300,6 +302,9 @@ fn the_broker_tells_about_itself() {
         "$SYS/broker/publish/messages/received",
         "$SYS/broker/publish/messages/sent",
         "$SYS/broker/publish/messages/dropped",
+        "$SYS/broker/publish/bytes/received",
+        "$SYS/broker/publish/bytes/sent",
+        "$SYS/broker/load/connections/1min",
         "$SYS/broker/bytes/received",
         "$SYS/broker/bytes/sent",
         "$SYS/broker/subscriptions/count",
@@ -309,10 +314,119 @@ fn the_broker_tells_about_itself() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !missing.is_empty() && Instant::now() < deadline {
         if let Some(Some(packet)) = wire.receive_within(Duration::from_secs(2)) {
-            missing.remove(Publish::parse(&packet, V5).topic.as_str());
+            let publish = Publish::parse(&packet, V5);
+            let (topic, value) = (publish.topic.as_str(), publish.text());
+            // Payloads alone, and those of $SYS itself beside this client's.
+            let is_counted = match topic {
+                "$SYS/broker/publish/bytes/received" => value == "17",
+                "$SYS/broker/publish/bytes/sent" => value.parse::<u64>().unwrap() > 17,
+                "$SYS/broker/load/connections/1min" => value != "0.00",
+                _ => true,
+            };
+            if is_counted {
+                missing.remove(topic);
+            }
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// `mqtt.reveal_decision_id`: whatever a policy refuses names its decision in the v5 Reason String, which leads to the audit line. [MQTT-3.1.2-29] [MQTT-3.2.2-19] [MQTT-3.9.2-1]
+#[test]
+fn a_refusal_reveals_its_decision_where_the_settings_say_so() {
+    const POLICY: &str = "version: 1\npolicies:\n  - id: some\n    who: { any: true }\n    allow: [{ publish: 'yes' }, { subscribe: 'yes' }]\n";
+    let packets = [
+        (
+            "",
+            "82 .. 0001 <> s'yes' 00 s'no' 00 s'nor' 00",
+            "subscribe",
+        ),
+        ("", "32 .. s'no' 0001 <> 'x'", "publish"),
+        ("w", "", "publish"),
+    ];
+    for reveals in [true, false] {
+        let settings = format!("mqtt: {{ reveal_decision_id: {reveals} }}\n");
+        let broker = Setup::lab().with(&settings).policy(POLICY).start();
+        for (will, packet, action) in packets {
+            // Asks for it, does not, and has no room for it.
+            for (asks, properties) in [(true, ""), (false, "17 00"), (false, "27 00000014")] {
+                let mut wire = broker.dial("lab");
+                wire.name = format!("{reveals} {action} {properties}");
+                let answer = if will.is_empty() {
+                    wire.send(&format!("10 .. s'MQTT' 05 02 0000 <{properties}> s'c'"));
+                    wire.expect_connack(0);
+                    wire.send(packet);
+                    wire.receive().unwrap()
+                } else {
+                    wire.send(&format!(
+                        "10 .. s'MQTT' 05 06 0000 <{properties}> s'c' <> s'no' s'gone'"
+                    ));
+                    wire.receive().unwrap()
+                };
+                let text = String::from_utf8_lossy(&answer).into_owned();
+                let names: Vec<&str> = text
+                    .split("decision ")
+                    .nth(1)
+                    .map(|names| names.split(", ").collect())
+                    .unwrap_or_default();
+                // A CONNACK may explain itself whatever was asked for. MQTT 5.0 section 3.1.2.11.7
+                let expected = match (reveals, asks || (!will.is_empty() && properties == "17 00"))
+                {
+                    (true, true) if packet.starts_with("82") => 2,
+                    (true, true) => 1,
+                    (_, _) => 0,
+                };
+                assert_eq!(names.len(), expected, "{}: {text:?}", wire.name);
+                for name in names {
+                    let name: String = name.chars().take_while(char::is_ascii_hexdigit).collect();
+                    broker.await_audit(&name, |line| line["decision"] == name.as_str());
+                }
+            }
+        }
+    }
+}
+
+/// [MQTT-3.15.2-2] [MQTT-3.15.2-3] [MQTT-4.12.0-2] [MQTT-4.12.0-5] [MQTT-4.12.1-2]
+#[test]
+fn an_exchange_of_auth_packets_and_another_on_the_living_connection() {
+    const SCRAM: &str = "SCRAM-SHA-256";
+    let broker = with_users(
+        "\nlisteners: { lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [scram] } }\n",
+    )
+    .start();
+    // Method and data, and nothing that could make it too long for anybody.
+    let challenge = |wire: &mut Wire, code: u8| {
+        let packet = wire.expect(&format!("f0 .. {code:02x} <*>"));
+        let (_, used) = crate::support::notation::variable_byte_integer(&packet[1..]).unwrap();
+        let found = crate::support::packet::properties(&mut &packet[1 + used + 1..]);
+        let identifiers: BTreeSet<u8> = found.iter().map(|(identifier, _)| *identifier).collect();
+        assert_eq!(identifiers, [0x15, 0x16].into(), "{packet:02x?}");
+        assert!(find(&found, 0x15).is_some_and(|method| method.ends_with(SCRAM.as_bytes())));
+        String::from_utf8(auth_data(&packet)).unwrap()
+    };
+    for (again, ends) in [("right", false), ("wrong", true)] {
+        let mut wire = broker.dial("lab");
+        let scram = Scram::new("alice", "right");
+        let first = scram.first();
+        wire.send(&format!(
+            "10 .. s'MQTT' 05 02 0000 <15 s'{SCRAM}' 16 s'{first}'> s'c'"
+        ));
+        let (last, _) = scram.answer(&challenge(&mut wire, 0x18));
+        wire.send(&format!("f0 .. 18 <15 s'{SCRAM}' 16 s'{last}'>"));
+        let connack = wire.expect_connack(0);
+        let found = connack_properties(&connack);
+        assert!(find(&found, 0x15).is_some_and(|method| method.ends_with(SCRAM.as_bytes())));
+        let scram = Scram::new("alice", again);
+        let first = scram.first();
+        wire.send(&format!("f0 .. 19 <15 s'{SCRAM}' 16 s'{first}'>"));
+        let (last, server) = scram.answer(&challenge(&mut wire, 0x18));
+        wire.send(&format!("f0 .. 18 <15 s'{SCRAM}' 16 s'{last}'>"));
+        if ends {
+            wire.expect_then_closed("e0 .. 87 *");
+        } else {
+            assert_eq!(challenge(&mut wire, 0x00), server);
+        }
+    }
 }
 
 /// `mqtt.max_inflight`: what a version 3 client cannot ask for is bounded all the same.

@@ -93,6 +93,9 @@ fn body(
     if !packet_type.exists_in(version) {
         return Err(DecodeError::AuthInMqtt3);
     }
+    if packet_type.is_again(flags) && version != ProtocolVersion::V3_1 {
+        return Err(DecodeError::Flags(packet_type));
+    }
     let ack = |input| acknowledgement::ack(packet_type, input, version, limits);
     match packet_type {
         PacketType::Publish => publish::publish(flags, input, version, limits).map(Packet::Publish),

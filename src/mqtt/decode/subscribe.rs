@@ -28,7 +28,7 @@ pub(super) fn subscribe(
     }
     while !input.is_empty() {
         room_for_one_more(found.filters.len(), limits)?;
-        let subscription = subscription(&mut input, limits)?;
+        let subscription = subscription(&mut input, version, limits)?;
         let options = options(input::byte(&mut input, "subscription options")?, version)?;
         let shared = matches!(&subscription, Ok(Subscription { share: Some(_), .. }));
         // A group has no local client. [MQTT-3.8.3-4]
@@ -67,7 +67,7 @@ pub(super) fn unsubscribe(
     let mut filters = Vec::new();
     while !input.is_empty() {
         room_for_one_more(filters.len(), limits)?;
-        filters.push(subscription(&mut input, limits)?);
+        filters.push(subscription(&mut input, version, limits)?);
     }
     Ok(Unsubscribe {
         packet_identifier,
@@ -83,13 +83,18 @@ fn room_for_one_more(count: usize, limits: &DecodeLimits) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// A text that is no filter is a value, since the SUBACK answers for it; a share name or shared filter that is missing is a protocol error of the whole packet (POL-2).
+/// A text that is no filter is a value, since a v5 SUBACK has a code for it; MQTT 3 has none, and closes. [MQTT3-4.8.0-1] A share name or shared filter that is missing
+/// is a protocol error of the whole packet (POL-2). A filter beyond our limits is answered for in either.
 fn subscription(
     input: &mut Bytes,
+    version: ProtocolVersion,
     limits: &DecodeLimits,
 ) -> Result<Result<Subscription, InvalidTopic>, DecodeError> {
     match Subscription::new(input::text(input, "topic filter")?, limits.topic) {
         Err(InvalidTopic::Share) => Err(DecodeError::ShareName),
+        Err(InvalidTopic::Empty | InvalidTopic::MisplacedWildcard) if !version.is_v5() => {
+            Err(DecodeError::TopicFilter)
+        }
         subscription => Ok(subscription),
     }
 }
