@@ -66,7 +66,7 @@ class Node:
 
 
 def text(value):
-    value = value.encode()
+    value = value.encode() if isinstance(value, str) else value
     return len(value).to_bytes(2, "big") + value
 
 
@@ -106,12 +106,12 @@ def dial(port, source="127.0.0.1", timeout=15):
 
 
 def receive(peer, wanted):
-    """Shorter when the peer closes."""
+    """Shorter when the peer closes, or says nothing for as long as the socket waits."""
     got = b""
     while len(got) < wanted:
         try:
             part = peer.recv(wanted - len(got))
-        except ConnectionError:
+        except OSError:
             break
         if not part:
             break
