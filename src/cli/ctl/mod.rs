@@ -104,9 +104,11 @@ enum Command {
         #[arg(long)]
         client_id: Option<String>,
     },
-    /// Why a refusal was decided so, by its decision id
-    #[command(after_help = "Example:\n  wardgate ctl explain 0123456789abcdef")]
-    Explain { decision: String },
+    /// Why a refusal was decided so, by its decision id, or what a client may do now
+    #[command(
+        after_help = "Examples:\n  wardgate ctl explain 0123456789abcdef\n  wardgate ctl explain --client pump-7 --publish telemetry/pump-7/pressure --qos 1"
+    )]
+    Explain(ExplainArgs),
     /// Read the configuration, policies, users and certificates again: all or nothing
     Reload,
     /// Numbers, as Prometheus reads them
@@ -114,6 +116,40 @@ enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(TokenCommand),
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// A refusal, by its decision id
+    #[arg(required_unless_present = "client", conflicts_with = "client")]
+    decision: Option<String>,
+    /// A client or offline session, by its client identifier
+    #[arg(long, value_name = "ID", requires = "asked")]
+    client: Option<String>,
+    /// Whether it may publish to this topic name
+    #[arg(long, value_name = "TOPIC", group = "asked", requires = "client")]
+    publish: Option<String>,
+    /// Whether it may subscribe to this topic filter
+    #[arg(long, value_name = "FILTER", group = "asked", requires = "client")]
+    subscribe: Option<String>,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// With the RETAIN flag
+    #[arg(long)]
+    retain: bool,
+}
+
+impl ExplainArgs {
+    fn question(&self) -> Value {
+        let Some(client) = &self.client else {
+            return json!({ "decision": self.decision });
+        };
+        let (action, topic) = match &self.subscribe {
+            Some(filter) => ("subscribe", Some(filter)),
+            None => ("publish", self.publish.as_ref()),
+        };
+        json!({ "client": client, "action": action, "topic": topic, "qos": self.qos, "retain": self.retain })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -263,13 +299,9 @@ impl Command {
                     .map_or_else(String::new, |id| format!("?client_id={}", encoded(id)));
                 get(format!("/api/v1/denials{of}")).await
             }
-            Self::Explain { decision } => {
-                api.ask(
-                    Method::POST,
-                    "/api/v1/policy/explain",
-                    Some(&json!({ "decision": decision })),
-                )
-                .await
+            Self::Explain(args) => {
+                let path = "/api/v1/policy/explain";
+                api.ask(Method::POST, path, Some(&args.question())).await
             }
             Self::Reload => api.ask(Method::POST, "/api/v1/reload", None).await,
             Self::Stats => api.ask_text("/metrics").await.map(Value::String),
@@ -350,7 +382,7 @@ impl Command {
                     .and_then(Value::as_str)
                     .unwrap_or_default(),
             ),
-            Self::Status { .. } | Self::Client { .. } | Self::Ban { .. } | Self::Explain { .. } => {
+            Self::Status { .. } | Self::Client { .. } | Self::Ban { .. } | Self::Explain(_) => {
                 table::members(value)
             }
         }

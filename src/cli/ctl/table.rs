@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The objects of a list as a table with these columns; columns that nobody has are left out.
 pub(super) fn rows(value: &Value, list: &str, columns: &[&str]) -> String {
@@ -25,7 +27,7 @@ pub(super) fn rows(value: &Value, list: &str, columns: &[&str]) -> String {
             .chain(rows.iter().map(|row| {
                 columns
                     .iter()
-                    .map(|column| cell(row.get(**column)))
+                    .map(|column| named_cell(column, row.get(**column)))
                     .collect()
             }))
             .collect();
@@ -73,10 +75,25 @@ fn push(out: &mut String, value: &Value, depth: usize) {
             }
             Value::Null => {}
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                let _ = writeln!(out, "{:indent$}{name}: {}", "", cell(Some(value)));
+                let _ = writeln!(
+                    out,
+                    "{:indent$}{name}: {}",
+                    "",
+                    named_cell(name, Some(value))
+                );
             }
         }
     }
+}
+
+/// Moments come as seconds since 1970, which nobody reads.
+fn named_cell(name: &str, value: Option<&Value>) -> String {
+    let moment = value
+        .and_then(Value::as_i64)
+        .filter(|_| MOMENTS.contains(&name))
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|moment| moment.format(&Rfc3339).ok());
+    moment.unwrap_or_else(|| cell(value))
 }
 
 /// Whatever clients chose is escaped: it must not steer the terminal.
@@ -104,6 +121,8 @@ fn escaped(character: char) -> Vec<char> {
     }
 }
 
+const MOMENTS: [&str; 4] = ["time", "since", "until", "valid_until"];
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -126,6 +145,17 @@ mod tests {
             expected
         );
         assert_eq!(rows(&json!({ "bans": [] }), "bans", &["ip"]), "no bans");
+    }
+
+    #[test]
+    fn moments_are_written_as_people_read_them() {
+        let value = json!({ "bans": [{ "ip": "192.0.2.7", "until": 1_795_284_409, "reason": "1795284409" }] });
+        let expected = "IP         UNTIL                 REASON\n192.0.2.7  2026-11-21T18:06:49Z  1795284409\n";
+        assert_eq!(rows(&value, "bans", &["ip", "until", "reason"]), expected);
+        assert_eq!(
+            members(&json!({ "since": 0 })),
+            "since: 1970-01-01T00:00:00Z\n"
+        );
     }
 
     #[test]
