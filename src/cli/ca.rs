@@ -13,8 +13,8 @@ use super::password::{
     PasswordError, PasswordSource, known_passphrase, new_passphrase, new_password,
 };
 use crate::pki::{
-    DeviceCa, DeviceNames, Enrolment, Issued, PkiError, Record, Records, RevocationReason,
-    ServerCa, SigningRequest, Validity, files, read_passphrase,
+    DeviceCa, DeviceNames, Enrolment, Issued, PkiError, Protection, Record, Records,
+    RevocationReason, ServerCa, SigningRequest, Validity, files, read_passphrase,
 };
 use crate::secret::Secret;
 use crate::units::Period;
@@ -48,6 +48,9 @@ enum Command {
         /// Ask for a passphrase that their keys are kept under; --passphrase-file does so too
         #[arg(long)]
         passphrase: bool,
+        /// A domain that DNS names of devices have to lie in, written into the CA's certificate; may be repeated
+        #[arg(long, value_name = "DOMAIN")]
+        permit_dns: Vec<String>,
     },
     /// Make a key and a client certificate: NAME.pem, NAME.key and ca.pem
     #[command(after_help = "Example:\n  wardgate ca issue pump-7 --out certs --ou sensors")]
@@ -179,13 +182,16 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
     let now = SystemTime::now();
     let open = || DeviceCa::open_with(&folder, &|| passphrase(args));
     match &args.command {
-        Command::Init { passphrase: ask } => {
+        Command::Init {
+            passphrase: ask,
+            permit_dns,
+        } => {
             let passphrase = match (&args.passphrase_file, ask) {
                 (Some(file), _) => Some(read_passphrase(file)?),
                 (None, true) => Some(new_passphrase().map_err(told)?),
                 (None, false) => None,
             };
-            init(&folder, passphrase.as_ref(), now)
+            init(&folder, passphrase.as_ref(), permit_dns, now)
         }
         Command::Issue {
             name,
@@ -288,9 +294,22 @@ fn told(error: PasswordError) -> PkiError {
     PkiError::Passphrase(error.to_string())
 }
 
-fn init(folder: &Path, passphrase: Option<&Secret>, now: SystemTime) -> Result<(), PkiError> {
-    let device = DeviceCa::create_with(folder, passphrase, now)?;
-    let server = ServerCa::create_with(folder, passphrase, now)?;
+fn init(
+    folder: &Path,
+    passphrase: Option<&Secret>,
+    permit_dns: &[String],
+    now: SystemTime,
+) -> Result<(), PkiError> {
+    let protection = Protection {
+        passphrase,
+        permit_dns,
+    };
+    let device = DeviceCa::create_with(folder, &protection, now)?;
+    let protection = Protection {
+        passphrase,
+        permit_dns: &[],
+    };
+    let server = ServerCa::create_with(folder, &protection, now)?;
     say(&format!(
         "wrote {} (listeners trust it: client_ca)",
         device.certificate_path().display()

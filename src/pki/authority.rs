@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 
+use super::device_name::check_dns_name;
 use super::key_file::{self, Passphrase};
 use super::{PkiError, files};
 use crate::secret::Secret;
@@ -52,6 +54,15 @@ impl Kind {
     }
 }
 
+/// What a new authority is held by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Protection<'a> {
+    /// Its key is kept under.
+    pub passphrase: Option<&'a Secret>,
+    /// Domains within which DNS names of its certificates have to lie; none: anywhere. RFC 5280 section 4.2.1.10
+    pub permit_dns: &'a [String],
+}
+
 pub(super) struct Authority {
     kind: Kind,
     issuer: Issuer<'static, KeyPair>,
@@ -64,7 +75,7 @@ impl Authority {
     pub(super) fn create(
         folder: &Path,
         kind: Kind,
-        passphrase: Option<&Secret>,
+        protection: &Protection<'_>,
         now: SystemTime,
     ) -> Result<Self, PkiError> {
         files::create_folder(folder).map_err(PkiError::file(folder))?;
@@ -73,8 +84,9 @@ impl Authority {
             return Err(PkiError::Exists(certificate_path));
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = authority_params(kind, now)?.self_signed(&key)?;
-        let key_pem = key_file::to_pem(&key, passphrase)?;
+        let params = authority_params(kind, protection.permit_dns, now)?;
+        let certificate = params.self_signed(&key)?;
+        let key_pem = key_file::to_pem(&key, protection.passphrase)?;
         files::create_new(&key_path, key_pem.as_bytes(), files::PRIVATE)
             .map_err(PkiError::file(&key_path))?;
         files::create_new(
@@ -127,6 +139,29 @@ impl Authority {
         &self.issuer
     }
 
+    /// Whether the listeners will believe a certificate: what lies outside the constraints of the CA's own does not.
+    pub(super) fn verify(&self, der: &CertificateDer<'_>, now: SystemTime) -> Result<(), PkiError> {
+        let authority = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let now = UnixTime::since_unix_epoch(since.unwrap_or_default());
+        let refused = PkiError::NotBelieved;
+        let anchor = webpki::anchor_from_trusted_cert(&authority).map_err(refused)?;
+        webpki::EndEntityCert::try_from(der)
+            .map_err(refused)?
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &[anchor],
+                &[],
+                now,
+                webpki::KeyUsage::client_auth(),
+                None,
+                None,
+            )
+            .map_err(refused)
+            .map(drop)
+    }
+
     /// What every certificate of this authority has in common; the caller adds the subject. All extensions are set here, none is taken over (IDN-15).
     pub(super) fn leaf_params(
         &self,
@@ -151,7 +186,11 @@ impl Authority {
     }
 }
 
-fn authority_params(kind: Kind, now: SystemTime) -> Result<CertificateParams, PkiError> {
+fn authority_params(
+    kind: Kind,
+    permit_dns: &[String],
+    now: SystemTime,
+) -> Result<CertificateParams, PkiError> {
     let serial_number = serial_number()?;
     // Two installations have two names: an issuer's name must not fit another's certificates (TRN-7).
     let suffix: String = serial_number
@@ -172,6 +211,17 @@ fn authority_params(kind: Kind, now: SystemTime) -> Result<CertificateParams, Pk
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![kind.usage()];
+    for domain in permit_dns {
+        check_dns_name(domain).map_err(|reason| PkiError::Domain {
+            domain: domain.clone(),
+            reason,
+        })?;
+    }
+    let permitted = permit_dns.iter().cloned().map(GeneralSubtree::DnsName);
+    params.name_constraints = (!permit_dns.is_empty()).then(|| NameConstraints {
+        permitted_subtrees: permitted.collect(),
+        excluded_subtrees: Vec::new(),
+    });
     Ok(params)
 }
 

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-use super::authority::{Authority, Kind, whole_seconds};
+use super::authority::{Authority, Kind, Protection, whole_seconds};
 use super::key_file::{self, Passphrase};
 use super::ledger::{LockedLedger, Records, copy_path};
 use super::rules::Rules;
@@ -17,7 +17,6 @@ use super::{
     revocation_list,
 };
 use crate::identity::CertificateFacts;
-use crate::secret::Secret;
 
 /// Longer makes revocation the only way to end a lost key.
 const DAYS_MAX: u32 = 3650;
@@ -56,17 +55,16 @@ pub struct Issued {
 impl DeviceCa {
     /// Makes a CA in `folder` (`ca/` of the data folder) with an empty revocation list, and refuses to overwrite one.
     pub fn create(folder: &Path, now: SystemTime) -> Result<Self, PkiError> {
-        Self::create_with(folder, None, now)
+        Self::create_with(folder, &Protection::default(), now)
     }
 
-    /// With a passphrase for its key.
     pub fn create_with(
         folder: &Path,
-        passphrase: Option<&Secret>,
+        protection: &Protection<'_>,
         now: SystemTime,
     ) -> Result<Self, PkiError> {
         let ca = Self {
-            authority: Authority::create(folder, Kind::Device, passphrase, now)?,
+            authority: Authority::create(folder, Kind::Device, protection, now)?,
             folder: folder.to_owned(),
         };
         // From the first day a listener can name the list, and a revocation bites without a change of its configuration.
@@ -258,6 +256,7 @@ impl DeviceCa {
         let certificate = params.signed_by(public_key, self.authority.issuer())?;
         // Our own product goes through the door that it is made for: weak keys and odd names end here.
         let facts = CertificateFacts::from_der(certificate.der())?;
+        self.authority.verify(certificate.der(), now)?;
         let record = Record {
             name: names.common_name().to_owned(),
             serial: facts.names.serial,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
+use crate::secret::Secret;
 use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa};
 use rustls_pki_types::CertificateRevocationListDer;
 use std::time::Duration;
@@ -563,7 +564,11 @@ fn sto_04_a_key_under_a_passphrase_opens_by_it_alone() {
     let folder = std::env::temp_dir().join(format!("wardgate-ca-{:032x}", rand::random::<u128>()));
     let now = SystemTime::now();
     let passphrase = Secret::new(b"correct horse".to_vec());
-    DeviceCa::create_with(&folder, Some(&passphrase), now).unwrap();
+    let protection = Protection {
+        passphrase: Some(&passphrase),
+        permit_dns: &[],
+    };
+    DeviceCa::create_with(&folder, &protection, now).unwrap();
     let path = folder.join("device-ca.key");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("-----BEGIN ENCRYPTED "), "{text}");
@@ -596,5 +601,45 @@ fn sto_04_a_key_under_a_passphrase_opens_by_it_alone() {
         with(passphrase.expose()),
         Err(PkiError::Damaged { .. })
     ));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn idn_15_names_outside_the_constraints_of_the_ca_are_not_certified() {
+    let folder = std::env::temp_dir().join(format!("wardgate-ca-{:032x}", rand::random::<u128>()));
+    let now = SystemTime::now();
+    let create = |domains: &[&str]| {
+        let permit_dns: Vec<String> = domains.iter().map(|&domain| domain.to_owned()).collect();
+        let protection = Protection {
+            passphrase: None,
+            permit_dns: &permit_dns,
+        };
+        DeviceCa::create_with(&folder, &protection, now)
+    };
+    for bad in ["", "*.example", "a b", ".example"] {
+        assert!(
+            matches!(create(&[bad]), Err(PkiError::Domain { .. })),
+            "{bad:?}"
+        );
+    }
+    let ca = create(&["devices.example", "lab.example"]).unwrap();
+    let rows: [(&[&str], bool); 8] = [
+        (&[], true),
+        (&["pump-7.devices.example"], true),
+        (&["devices.example"], true),
+        (&["a.b.lab.example", "pump-7.devices.example"], true),
+        (&["pump-7.example"], false),
+        (&["evildevices.example"], false),
+        (&["devices.example.evil"], false),
+        (&["pump-7.devices.example", "evil.example"], false),
+    ];
+    for (dns, permitted) in rows {
+        let dns: Vec<String> = dns.iter().map(|&name| name.to_owned()).collect();
+        let names = DeviceNames::new("pump-7", None, &dns, &["urn:dev:7".to_owned()]).unwrap();
+        let before = ca.list().unwrap().len();
+        let issued = ca.issue(&names, Validity::starting(now), "test");
+        assert_eq!(issued.is_ok(), permitted, "{dns:?}");
+        assert_eq!(ca.list().unwrap().len() - before, usize::from(permitted));
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }

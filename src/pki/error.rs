@@ -41,6 +41,13 @@ pub enum PkiError {
     KeyRefused,
     #[error("the certificate would not pass our own checks: {0}")]
     Unusable(#[from] CertificateError),
+    #[error("the CA's own certificate does not permit it: {0}")]
+    NotBelieved(webpki::Error),
+    #[error("{domain:?} is no domain to permit: {reason}")]
+    Domain {
+        domain: String,
+        reason: &'static str,
+    },
     #[error("a certificate is valid for 1 to {max} days, not {days}")]
     Days { days: u32, max: u32 },
     #[error("the CA certificate itself has expired")]
@@ -81,6 +88,7 @@ impl PkiError {
             | Self::NoProofOfPossession
             | Self::KeyRefused
             | Self::Unusable(_)
+            | Self::NotBelieved(_)
             | Self::Name(_)
             | Self::NotPermitted { .. } => true,
             Self::File { .. }
@@ -89,6 +97,7 @@ impl PkiError {
             | Self::Damaged { .. }
             | Self::Generate(_)
             | Self::Rules(_)
+            | Self::Domain { .. }
             | Self::Days { .. }
             | Self::AuthorityExpired
             | Self::Unknown(_)

@@ -7,11 +7,10 @@ use std::time::SystemTime;
 use rcgen::{DnType, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
 use zeroize::Zeroizing;
 
-use super::authority::{Authority, Kind};
+use super::authority::{Authority, Kind, Protection};
 use super::device_name::check_dns_name;
 use super::key_file::Passphrase;
 use super::{PkiError, files};
-use crate::secret::Secret;
 
 /// What clients take at most: 398 days, Apple and the CA/Browser Forum.
 const DAYS: u32 = 397;
@@ -28,17 +27,16 @@ pub struct ServerCertificate {
 
 impl ServerCa {
     pub fn create(folder: &Path, now: SystemTime) -> Result<Self, PkiError> {
-        Self::create_with(folder, None, now)
+        Self::create_with(folder, &Protection::default(), now)
     }
 
-    /// With a passphrase for its key.
     pub fn create_with(
         folder: &Path,
-        passphrase: Option<&Secret>,
+        protection: &Protection<'_>,
         now: SystemTime,
     ) -> Result<Self, PkiError> {
         Ok(Self {
-            authority: Authority::create(folder, Kind::Server, passphrase, now)?,
+            authority: Authority::create(folder, Kind::Server, protection, now)?,
             folder: folder.to_owned(),
         })
     }

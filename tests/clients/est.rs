@@ -305,6 +305,54 @@ fn sto_04_the_key_of_the_ca_is_kept_under_a_passphrase_that_openssl_knows() {
     }
 }
 
+/// Even somebody who has stolen the key cannot make a name outside, for whoever verifies.
+#[test]
+fn idn_15_the_constraints_of_the_ca_are_known_to_openssl_and_to_the_listeners() {
+    let setup = Setup::new(LISTENERS);
+    ca(setup.path(), &["init", "--permit-dns", "devices.example"]);
+    ca(setup.path(), &["server", "--out", ".", "--replace"]);
+    let broker = setup.start();
+    let device = Device::new(&broker, "pump-7");
+    let issue = "issue pump-7 --out pump-7 --san-dns pump-7.devices.example";
+    ca(broker.path(), &issue.split(' ').collect::<Vec<_>>());
+    let outside = wardgate()
+        .args([
+            "ca",
+            "issue",
+            "pump-8",
+            "--san-dns",
+            "evil.example",
+            "--dir",
+        ])
+        .arg(broker.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(outside.stderr).unwrap();
+    assert!(
+        !outside.status.success() && told.contains("does not permit"),
+        "{told}"
+    );
+    device.succeeds("openssl verify -CAfile ../ca/device-ca.pem pump-7.pem");
+    device.succeeds(PUBLISH);
+    device.succeeds(
+        "openssl req -new -key pump-7.key -subj /CN=pump-7 -out forged.csr && printf \
+         'subjectAltName=DNS:evil.example\\nextendedKeyUsage=clientAuth\\nbasicConstraints=critical,CA:FALSE\\n\
+authorityKeyIdentifier=keyid\\n' > extensions && openssl x509 -req -in forged.csr -CA ../ca/device-ca.pem \
+         -CAkey ../ca/device-ca.key -CAcreateserial -extfile extensions -days 1 -out forged.pem",
+    );
+    let verified = device.run("openssl verify -CAfile ../ca/device-ca.pem forged.pem 2>&1");
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert!(told.contains("permitted subtree violation"), "{told}");
+    let let_in = device.run(&PUBLISH.replace("--cert $NAME.pem", "--cert forged.pem"));
+    assert!(!let_in.status.success(), "{let_in:?}");
+    broker.await_audit("the refusal", |line| {
+        line["outcome"] == "refused"
+            && line["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains("TLS"))
+    });
+}
+
 #[test]
 fn idn_15_a_token_that_many_race_for_is_used_once() {
     let broker = broker();
