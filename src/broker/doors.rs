@@ -75,7 +75,13 @@ impl Common<'_> {
                 user_properties: self.mqtt.max_user_properties,
                 ..DecodeLimits::default()
             }),
-            unauthenticated_packet_size: config.limits.unauthenticated.max_packet_size.as_usize(),
+            // Nobody gets more before login than after it.
+            unauthenticated_packet_size: config
+                .limits
+                .unauthenticated
+                .max_packet_size
+                .min(listener.max_packet_size)
+                .as_usize(),
             maximum_packet_size: listener.max_packet_size.as_usize(),
             maximum_connections: listener.max_connections,
             expiry_warning: config.authentication.certificate.expiry_warning.get(),

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Shared by the signals, the watcher and the admin API.
 #[derive(Clone)]
@@ -136,7 +136,11 @@ impl Running {
                 .check_est(&config.base)
                 .map_err(|problem| vec![problem])?;
         }
-        // Nothing can fail from here on.
+        // Nothing can fail from here on. A certificate that ended while we ran is no reason to hold back a policy.
+        super::start::warn_of_no_policy(&policies);
+        for problem in config.out_of_date(SystemTime::now()) {
+            tracing::error!(%problem, "a certificate that is shown to clients is out of date");
+        }
         node.settings.store(mqtt);
         logins.reconfigure(&config.authentication.cookie);
         node.back_ends.store(back_ends);

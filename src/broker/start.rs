@@ -16,9 +16,10 @@ use super::sys;
 use super::watch as file_watch;
 use crate::admin::Denials;
 use crate::admission::Rules;
-use crate::config::Config;
+use crate::config::{Config, NO_POLICY};
 use crate::identity::io::BackEnds;
 use crate::identity::io::logins::Logins;
+use crate::policy::Policies;
 use crate::problem::Problem;
 use crate::router::{Restored, Router, Store};
 use crate::store::{self, Embedded};
@@ -60,6 +61,10 @@ fn join(problems: &[Problem]) -> String {
 pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     // Before anything is read: what changes meanwhile is noticed.
     let stamps = rules_watch::stamps(&config, file);
+    let out_of_date = config.out_of_date(SystemTime::now());
+    if !out_of_date.is_empty() {
+        return Err(StartError::Problems(out_of_date));
+    }
     let node = Arc::new(node(&config)?);
     let listening = Listening::new();
     let bound = listening.bind(&config)?;
@@ -101,6 +106,7 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
 
 fn node(config: &Config) -> Result<Node, StartError> {
     let policies = Arc::new(config.load_policies().map_err(StartError::Problems)?);
+    warn_of_no_policy(&policies);
     let logins = Logins::open(&config.data_dir.join("logins.json"))
         .map_err(|problem| StartError::Problems(vec![problem]))?;
     logins.reconfigure(&config.authentication.cookie);
@@ -139,6 +145,13 @@ fn node(config: &Config) -> Result<Node, StartError> {
         embedded,
         denials: Denials::default(),
     })
+}
+
+/// Safe, and hardly meant.
+pub(super) fn warn_of_no_policy(policies: &Policies) {
+    if policies.is_empty() {
+        tracing::warn!("{NO_POLICY}");
+    }
 }
 
 type Opened = (Arc<Embedded>, Restored);

@@ -3,7 +3,7 @@
 use super::running::Running;
 use crate::identity::io::logins::Logins;
 use crate::mqtt::ReasonCode;
-use crate::net::{ServerTls, TlsConfig};
+use crate::net::{ServerTls, TlsConfig, tls};
 use crate::router::End;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -91,10 +91,10 @@ fn renew_tls(running: &Running, name: &str) -> bool {
     let (Some(door), Some(listener)) = (doors.get(name), config.listeners.get(name)) else {
         return false;
     };
-    let Some(tls) = &listener.tls else {
+    let Some(tls_config) = &listener.tls else {
         return false;
     };
-    match ServerTls::build(tls, &config.base, listener.transport) {
+    match ServerTls::build(tls_config, &config.base, listener.transport) {
         Ok(tls) => {
             let rules = door.rules.load_full();
             door.rules.store(Arc::new(rules.with_tls(tls)));
@@ -102,6 +102,9 @@ fn renew_tls(running: &Running, name: &str) -> bool {
                 listener = name,
                 "certificates and revocation lists were read again"
             );
+            for problem in tls::out_of_date(tls_config, &config.base, SystemTime::now()) {
+                tracing::error!(listener = name, %problem, "a certificate that is shown to clients is out of date");
+            }
             true
         }
         Err(problems) => {

@@ -81,6 +81,7 @@ enum Command {
         output: Output,
     },
     /// Make a new certificate with the names of an earlier one, and a new key for it
+    #[command(after_help = "Example:\n  wardgate ca renew pump-7 --out certs")]
     Renew {
         #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
         which: String,
@@ -111,11 +112,13 @@ enum Command {
         reason: RevocationReason,
     },
     /// Show what was issued: name, serial, expiry, state
+    #[command(after_help = "Example:\n  wardgate ca list --json")]
     List {
         #[arg(long)]
         json: bool,
     },
     /// Show one certificate, or all of a name
+    #[command(after_help = "Example:\n  wardgate ca show pump-7")]
     Show {
         #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
         which: String,
@@ -123,6 +126,7 @@ enum Command {
         json: bool,
     },
     /// Write the revocation list
+    #[command(after_help = "Example:\n  wardgate ca crl --days 30 --out device-ca.crl")]
     Crl {
         /// A copy beside the one in the CA's folder
         #[arg(long, value_name = "FILE")]
@@ -132,6 +136,9 @@ enum Command {
         days: u32,
     },
     /// Make a server certificate: server.pem and server.key
+    #[command(
+        after_help = "Example:\n  wardgate ca server --host gate.example.com --out certs --replace"
+    )]
     Server {
         /// Names and addresses beside localhost, 127.0.0.1 and ::1
         #[arg(long = "host", value_name = "NAME")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Check configuration, certificates, policies and users without serving
 ///
-/// Prints every problem as file:line:column: message.
+/// Prints every problem as file:line:column: message. Warnings tell what starts and is hardly meant; they leave the exit code 0.
 ///
 /// Example: wardgate check --config wardgate.yaml
 #[derive(clap::Args)]
@@ -17,10 +17,14 @@ pub struct CheckArgs {
 }
 
 pub fn run(arguments: &CheckArgs) -> ExitCode {
-    let problems = crate::config::check(&arguments.config, std::env::vars_os());
-    if problems.is_empty() {
+    let now = std::time::SystemTime::now();
+    let checked = crate::config::check(&arguments.config, std::env::vars_os(), now);
+    for warning in &checked.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if checked.problems.is_empty() {
         println!("{}: no problems", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    refuse(&problems)
+    refuse(&checked.problems)
 }

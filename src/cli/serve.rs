@@ -59,6 +59,10 @@ pub fn serve(
             Ok(running) => running,
             Err(error) => return fail(&error.to_string()),
         };
+        // Before anybody is told that we serve: a signal without a handler would end the process.
+        let Some(signals) = Signals::listen() else {
+            return fail("no signal handlers");
+        };
         let supervisor = Supervisor::from_environment();
         if let Err(error) = announce(&running, port_file) {
             return fail(&format!("the port file cannot be written: {error}"));
@@ -66,7 +70,7 @@ pub fn serve(
         supervisor.ready();
         when_ready(&running);
         eprintln!("wardgate ready{}", ports(&running));
-        let code = until_stopped(&running, (file, port_file), &supervisor).await;
+        let code = until_stopped(&running, (file, port_file), &supervisor, signals).await;
         supervisor.stopping();
         running.stop(grace).await;
         code
@@ -98,24 +102,33 @@ fn announce(running: &Running, port_file: Option<&Path>) -> std::io::Result<()> 
     std::fs::rename(&unfinished, path)
 }
 
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Option<Self> {
+        Some(Self {
+            terminate: signal(SignalKind::terminate()).ok()?,
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+            hangup: signal(SignalKind::hangup()).ok()?,
+        })
+    }
+}
+
 async fn until_stopped(
     running: &Running,
     (file, port_file): (&Path, Option<&Path>),
     supervisor: &Supervisor,
+    mut signals: Signals,
 ) -> ExitCode {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        return fail("no signal handlers");
-    };
     loop {
         tokio::select! {
-            () = received(&mut terminate) => return ExitCode::SUCCESS,
-            () = received(&mut interrupt) => return ExitCode::SUCCESS,
-            () = received(&mut hangup) => {
+            () = received(&mut signals.terminate) => return ExitCode::SUCCESS,
+            () = received(&mut signals.interrupt) => return ExitCode::SUCCESS,
+            () = received(&mut signals.hangup) => {
                 supervisor.reloading();
                 reload(running, file).await;
                 // Listeners may have come, moved or gone.

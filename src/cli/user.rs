@@ -53,6 +53,7 @@ enum Command {
         no_scram: bool,
     },
     /// Change a password
+    #[command(after_help = "Example:\n  wardgate user passwd --file users.yaml alice")]
     Passwd {
         name: String,
         #[command(flatten)]
@@ -62,12 +63,16 @@ enum Command {
         no_scram: bool,
     },
     /// Remove a user; live sessions end
+    #[command(after_help = "Example:\n  wardgate user remove --file users.yaml alice")]
     Remove { name: String },
     /// Refuse a user without forgetting him; live sessions end
+    #[command(after_help = "Example:\n  wardgate user disable --file users.yaml alice")]
     Disable { name: String },
     /// Let a disabled user in again
+    #[command(after_help = "Example:\n  wardgate user enable --file users.yaml alice")]
     Enable { name: String },
     /// Show the users, without their hashes
+    #[command(after_help = "Example:\n  wardgate user list --file users.yaml --json")]
     List {
         #[arg(long)]
         json: bool,

@@ -3,22 +3,44 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::load::read_text;
 use super::sections::Config;
 use crate::identity::io::{BackEnds, Chain};
-use crate::net::{ServerTls, TlsConfig, Transport};
+use crate::net::config::Doubt;
+use crate::net::tls::RevocationList;
+use crate::net::{self, ServerTls, TlsConfig, Transport};
 use crate::policy::Policies;
 use crate::problem::Problem;
+
+/// What a look at the configuration tells.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Each of them stops a start.
+    pub problems: Vec<Problem>,
+    /// What starts, and hardly does what is meant.
+    pub warnings: Vec<Problem>,
+}
+
+pub const NO_POLICY: &str =
+    "there is no policy: nobody may publish or subscribe to anything until `policies` names some";
 
 /// Everything that would stop a start, without starting.
 pub fn check(
     path: &Path,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Vec<Problem> {
+    now: SystemTime,
+) -> Checked {
     match Config::load(path, environment) {
-        Ok(config) => config.check_files(path),
-        Err(problems) => problems,
+        Ok(config) => Checked {
+            problems: once_each([config.check_files(path), config.out_of_date(now)].concat()),
+            warnings: once_each(config.warnings(path, now)),
+        },
+        Err(problems) => Checked {
+            problems,
+            warnings: Vec::new(),
+        },
     }
 }
 
@@ -49,14 +71,53 @@ impl Config {
             }
         }
         problems.extend(self.load_policies().err().unwrap_or_default());
-        let mut once = Vec::new();
-        // Listeners share files; one fault is told once.
-        for problem in problems {
-            if !once.contains(&problem) {
-                once.push(problem);
+        once_each(problems)
+    }
+
+    /// The certificates that we would show, and no client believe. They refuse a start, and are no reason to refuse a reload: the node that
+    /// is asked to reload has shown them all along.
+    pub fn out_of_date(&self, now: SystemTime) -> Vec<Problem> {
+        let listeners = self.listeners.values();
+        listeners
+            .filter_map(|listener| listener.tls.as_ref())
+            .chain(self.admin.iter().map(|admin| &admin.tls))
+            .flat_map(|tls| net::tls::out_of_date(tls, &self.base, now))
+            .collect()
+    }
+
+    /// What stops no start: policies and revocation lists that do other things than they seem to. `path` is where the settings were read from.
+    fn warnings(&self, path: &Path, now: SystemTime) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        if let Ok(policies) = self.load_policies() {
+            if policies.is_empty() {
+                warnings.push(Problem::whole(path, NO_POLICY));
             }
+            warnings.extend_from_slice(policies.warnings());
         }
-        once
+        for listener in self.listeners.values() {
+            let Some(tls) = &listener.tls else { continue };
+            warnings.extend(net::tls::foreign_lists(tls, &self.base));
+            warnings.extend(self.stale_lists(tls, listener.transport, now));
+        }
+        warnings
+    }
+
+    fn stale_lists(&self, tls: &TlsConfig, transport: Transport, now: SystemTime) -> Vec<Problem> {
+        let built = ServerTls::build(tls, &self.base, transport);
+        let lists = built.map(|built| built.revocation_lists());
+        let denies = |list: &RevocationList| tls.crl_stale == Doubt::Deny && list.is_stale(now);
+        lists
+            .unwrap_or_default()
+            .into_iter()
+            .filter(denies)
+            .map(|list| {
+                let message = format!(
+                    "its next update was due: no device with a certificate of {} gets in (crl_stale: deny); `wardgate ca crl` writes a new one",
+                    list.issuer
+                );
+                Problem::whole(list.file, message)
+            })
+            .collect()
     }
 
     /// All policy files as one set. A folder stands for the `*.yaml` files in it.
@@ -64,6 +125,17 @@ impl Config {
         let files = policy_files(&self.base, &self.policies)?;
         Policies::parse(&files)
     }
+}
+
+/// Listeners share files; one fault is told once.
+fn once_each(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut once = Vec::new();
+    for problem in problems {
+        if !once.contains(&problem) {
+            once.push(problem);
+        }
+    }
+    once
 }
 
 fn tls_problems(tls: &TlsConfig, base: &Path, transport: Transport) -> Vec<Problem> {

@@ -22,12 +22,6 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
             "there is no listener, so nobody could connect",
         );
     }
-    if config.policies.is_empty() {
-        found.at(
-            &["policies"],
-            "there is no policy, so nothing would be permitted: name a file or a folder",
-        );
-    }
     if !is_name(&config.node) {
         found.at(
             &["node"],
@@ -114,11 +108,6 @@ impl Listener<'_, '_> {
                 &["proxy_protocol", "trusted"],
                 "the list is empty: name the proxies, or leave the section out",
             );
-        }
-        let first = self.config.limits.unauthenticated.max_packet_size;
-        if first > self.listener.max_packet_size {
-            let message = format!("smaller than limits.unauthenticated.max_packet_size ({first})");
-            self.at(&["max_packet_size"], message);
         }
     }
 

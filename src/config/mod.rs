@@ -11,7 +11,7 @@ mod reader;
 mod sections;
 mod spelling;
 
-pub use self::check::{check, policy_files};
+pub use self::check::{Checked, NO_POLICY, check, policy_files};
 pub use self::sections::{Config, ListenerConfig, ReloadConfig, ShutdownConfig};
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+mod checked;
+
 use super::*;
 use crate::problem::Problem;
 

@@ -1,5 +1,6 @@
 //! From what was written to what can judge, telling every problem with its place.
 
+use super::assertion::PROTOCOLS;
 use super::attribute::{Attribute, CertificateField};
 use super::document::{
     Mode, OnDeny, PolicyDocument, StatementDocument, Texts, WhoDocument, WhoValue,
@@ -276,23 +277,33 @@ impl Builder {
             Attribute::Certificate(CertificateField::Serial | CertificateField::Fingerprint) => {
                 return Glob::new(&text.value.replace(':', "").to_ascii_lowercase());
             }
-            Attribute::Auth => {
-                let glob = Glob::new(&text.value);
-                if !METHODS.iter().any(|method| glob.matches(method.0)) {
-                    self.warn(at, format!("no method is called {:?}", text.value));
-                }
-            }
+            Attribute::Auth => self.is_known(text, "method", &METHODS.map(|method| method.0)),
+            Attribute::Protocol => self.is_known(text, "protocol", &PROTOCOLS),
             Attribute::Username
             | Attribute::ClientId
             | Attribute::Ip
             | Attribute::Listener
             | Attribute::Namespace
-            | Attribute::Protocol
             | Attribute::Group
             | Attribute::Certificate(_)
             | Attribute::Claim(_) => {}
         }
         Glob::new(&text.value)
+    }
+
+    /// A name that nobody has would make a deny that never bites.
+    fn is_known(&mut self, text: &Spanned<String>, kind: &str, known: &[&str]) {
+        let glob = Glob::new(&text.value);
+        // The broker's own name, which its policy for `$SYS` asks for, is known and nobody's to write.
+        let names = known.iter().chain(&[Method::SYSTEM.0]);
+        if !names.into_iter().any(|name| glob.matches(name)) {
+            let message = format!(
+                "no {kind} is called {:?}: one of {}",
+                text.value,
+                known.join(", ")
+            );
+            self.problem(text.referenced, message);
+        }
     }
 
     fn blocks(&mut self, texts: Texts) -> Box<[Cidr]> {

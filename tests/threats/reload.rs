@@ -2,11 +2,13 @@
 
 use super::connect;
 use super::support::broker::LAB;
+use super::support::certificates::Certificates;
 use super::support::wire::PATIENCE;
 use super::support::{Broker, Setup, Wire};
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
+use time::OffsetDateTime;
 
 fn rewrite(broker: &Broker, name: &str, change: impl Fn(&str) -> String) {
     let path = broker.path().join(name);
@@ -156,4 +158,66 @@ fn watched_files_are_taken_over_by_themselves() {
     });
     wire.send("32 .. s'b' 0001 <> 'x'");
     wire.expect("40 .. 0001 10 *");
+}
+
+const TLS: &str = "
+listeners:
+  lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [anonymous] }
+  tls: { bind: '127.0.0.1:0', transport: tcp, authenticate: [anonymous], tls: { certificate: server.pem, private_key: server.key } }
+";
+
+#[test]
+fn a_certificate_that_has_ended_refuses_a_start_and_no_reload() {
+    let ended = |certificates: &Certificates| {
+        let mut params = Certificates::device_params("localhost");
+        params.not_before = OffsetDateTime::now_utc() - time::Duration::days(9);
+        params.not_after = OffsetDateTime::now_utc() - time::Duration::days(1);
+        certificates.sign(&params)
+    };
+    let setup = Setup::new(TLS);
+    ended(&setup.certificates).write(setup.path(), "server");
+    let why = Broker::try_start(setup).err().unwrap();
+    assert!(
+        why.contains("server.pem:1:1: the certificate ended on"),
+        "{why}"
+    );
+
+    let broker = Setup::new(TLS).start();
+    ended(broker.certificates()).write(broker.path(), "server");
+    broker.signal("HUP");
+    broker.await_audit("the reload", |line| {
+        line["event"] == "reload" && line["outcome"] == "permitted"
+    });
+}
+
+#[test]
+fn a_broker_without_policies_starts_and_permits_nothing() {
+    let setup = Setup::new(LAB).replacing("policies: [policies/]", "policies: []");
+    let broker = setup.start();
+    assert!(
+        broker.stderr().contains("there is no policy"),
+        "{}",
+        broker.stderr()
+    );
+    let mut wire = broker.dial("lab");
+    connect(&mut wire, "nobody");
+    // SUBSCRIBE to `a`: Not authorized.
+    wire.send("82 .. 0001 <> s'a' 00");
+    wire.expect("90 .. 0001 <*> 87");
+}
+
+#[test]
+fn the_smaller_packet_size_holds_before_login_too() {
+    // More than 5000 bytes, for the sake of the will.
+    let long = "10 .. s'MQTT' 05 06 0000 <> s'long' <> s'w' 1388 61*5000";
+    let small = LAB.replace("[anonymous]", "[anonymous], max_packet_size: 4KiB");
+    let broker = Setup::new(&small).start();
+    let mut wire = broker.dial("lab");
+    wire.send(long);
+    wire.expect_end();
+    connect(&mut broker.dial("lab"), "short");
+    let broker = Setup::new(LAB).start();
+    let mut wire = broker.dial("lab");
+    wire.send(long);
+    wire.expect_connack(0);
 }

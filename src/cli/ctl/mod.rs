@@ -97,6 +97,7 @@ enum Command {
         name: String,
     },
     /// Bans in force
+    #[command(after_help = "Example:\n  wardgate ctl bans --token-file token")]
     Bans,
     /// The last refusals of policies
     #[command(after_help = "Example:\n  wardgate ctl denials --client-id pump-7")]
@@ -110,11 +111,16 @@ enum Command {
     )]
     Explain(ExplainArgs),
     /// Read the configuration, policies, users and certificates again: all or nothing
+    #[command(after_help = "Example:\n  wardgate ctl reload --token-file token")]
     Reload,
     /// Numbers, as Prometheus reads them
+    #[command(after_help = "Example:\n  wardgate ctl stats --token-file token")]
     Stats,
     /// API tokens
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  wardgate ctl token new --scope viewer --config wardgate.yaml > token"
+    )]
     Token(TokenCommand),
 }
 

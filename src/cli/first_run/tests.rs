@@ -46,8 +46,10 @@ fn what_it_makes_is_accepted_by_check() {
         let scratch = Scratch::new(&format!("check-{plain}"));
         first_run(&scratch.0, plain);
         let configuration = scratch.0.join(CONFIGURATION);
-        let problems = crate::config::check(&configuration, std::iter::empty());
-        assert!(problems.is_empty(), "plain {plain}: {problems:#?}");
+        let now = std::time::SystemTime::now();
+        let checked = crate::config::check(&configuration, std::iter::empty(), now);
+        let told = [&checked.problems[..], &checked.warnings[..]].concat();
+        assert!(told.is_empty(), "plain {plain}: {told:#?}");
         let config = crate::config::Config::load(&configuration, std::iter::empty()).unwrap();
         let findings = config.examine(&configuration, std::time::SystemTime::now());
         let worse = |finding: &&crate::config::doctor::Finding| {

@@ -15,7 +15,11 @@ use clap::{Args, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Check, explain, test, compare, import and learn policies
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  wardgate policy check policies/\n  wardgate policy explain --config wardgate.yaml --username pump-7 --client-id pump-7 --publish telemetry/pump-7/x"
+)]
 pub struct PolicyArgs {
     #[command(subcommand)]
     command: Command,

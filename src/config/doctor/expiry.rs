@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::Findings;
 use crate::config::Config;
 use crate::net::config::Doubt;
-use crate::net::{ServerTls, TlsConfig, Transport};
+use crate::net::{self, ServerTls, TlsConfig, Transport};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -57,6 +57,16 @@ fn judge_file(path: &Path, now: SystemTime, ahead: Duration, findings: &mut Find
         };
         let until = system_time(certificate.validity().not_after.timestamp());
         let at = format!("{} ({})", path.display(), certificate.subject());
+        let from = system_time(certificate.validity().not_before.timestamp());
+        if from > now {
+            findings.serious(
+                "expiry",
+                at,
+                format!("is not valid before {}", certificate.validity().not_before),
+                "the clock of this machine, or another certificate",
+            );
+            continue;
+        }
         match until.duration_since(now) {
             Err(_) => findings.serious(
                 "expiry",
@@ -101,6 +111,14 @@ fn judge_lists(
     let Ok(built) = ServerTls::build(tls, &config.base, transport) else {
         return;
     };
+    for list in net::tls::foreign_lists(tls, &config.base) {
+        findings.warning(
+            "revocation",
+            list.file.display().to_string(),
+            list.message,
+            "tls.crl, with what wardgate ca crl writes for the authorities of client_ca",
+        );
+    }
     for list in built.revocation_lists() {
         let at = format!("{} ({})", list.file.display(), list.issuer);
         let span = list

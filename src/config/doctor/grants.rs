@@ -1,7 +1,7 @@
 //! Policies that give away more than anybody is likely to mean.
 
 use super::{Findings, exposure};
-use crate::config::Config;
+use crate::config::{Config, NO_POLICY};
 use crate::identity::Method;
 
 pub(super) fn examine(config: &Config, findings: &mut Findings) {
@@ -9,6 +9,14 @@ pub(super) fn examine(config: &Config, findings: &mut Findings) {
     let Ok(policies) = config.load_policies() else {
         return;
     };
+    if policies.is_empty() {
+        findings.warning(
+            "policy",
+            "policies",
+            NO_POLICY,
+            "write one: the samples in policies/ are a beginning",
+        );
+    }
     for grant in policies.wide_grants() {
         let what = format!("{} {} for {}", grant.action.name(), grant.filter, grant.who);
         if grant.is_for_everybody {

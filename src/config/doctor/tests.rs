@@ -129,6 +129,7 @@ fn each_setting_gets_its_grade_and_the_nearest_good_one_none() {
             "warning when-it-fails",
             false,
         ),
+        (loopback, "", "warning policy", false),
         (
             loopback,
             "store: { durability: none }\n",
@@ -290,4 +291,15 @@ fn what_stops_a_start_is_serious() {
         Some("serious start"),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_broker_without_policies_is_warned_of() {
+    let scratch = Scratch::new("no-policy");
+    let listener = "listeners: { lab: { bind: 127.0.0.1:1883, authenticate: [password] } }\n";
+    let found = scratch.examine(&format!(
+        "{listener}{}",
+        PASSWORD.replace("policies: [policy.yaml]", "policies: []")
+    ));
+    assert!(found.contains(&"warning policy".into()), "{found:?}");
 }

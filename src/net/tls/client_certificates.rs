@@ -9,7 +9,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
 
 use super::CertificateRefused;
@@ -188,14 +188,32 @@ impl ClientCertVerifier for EitherOf {
 fn load_anchors(file: &Path) -> Result<Vec<TrustAnchor<'static>>, Problem> {
     files::certificates(file)?
         .iter()
-        .map(|der| match anchor_from_trusted_cert(der) {
-            Ok(anchor) => Ok(anchor.to_owned()),
-            Err(error) => Err(Problem::whole(
-                file,
-                format!("not a usable CA certificate: {error}"),
-            )),
+        .map(|der| {
+            let wrong = |error: &dyn std::fmt::Display| {
+                Problem::whole(file, format!("not a usable CA certificate: {error}"))
+            };
+            let anchor = anchor_from_trusted_cert(der).map_err(|error| wrong(&error))?;
+            let (_, certificate) =
+                X509Certificate::from_der(der).map_err(|error| wrong(&error))?;
+            if !is_authority(&certificate) {
+                let subject = certificate.subject();
+                return Err(Problem::whole(
+                    file,
+                    format!("the certificate of {subject} is not a CA's (basicConstraints without CA:TRUE): name the authority that issues the certificates of devices"),
+                ));
+            }
+            Ok(anchor.to_owned())
         })
         .collect()
+}
+
+/// By its basic constraints; a version 1 certificate has none, and is an authority's when it is its own issuer. RFC 5280 section 4.2.1.9
+fn is_authority(certificate: &X509Certificate<'_>) -> bool {
+    if certificate.version() == X509Version::V1 {
+        return certificate.subject().as_raw() == certificate.issuer().as_raw();
+    }
+    let constraints = certificate.basic_constraints().ok().flatten();
+    constraints.is_some_and(|constraints| constraints.value.ca)
 }
 
 /// A resumed session does not prove its key again, so its strength is judged here rather than left to the signature.

@@ -3,14 +3,18 @@
 mod client_certificates;
 mod error;
 mod files;
+mod foreign_lists;
 mod revocation;
 mod server;
 mod server_names;
 mod tickets;
+mod validity;
 
 pub use self::error::{CertificateRefused, TlsError};
+pub use self::foreign_lists::foreign_lists;
 pub use self::revocation::RevocationList;
 pub use self::server::{PeerTls, ServerTls};
+pub use self::validity::out_of_date;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -155,12 +155,61 @@ fn idn_04_a_username_without_its_source_is_warned_of() {
         ("{username: admin, auth: password}", 0),
         ("{username: admin, namespace: staff}", 0),
         ("{client_id: admin}", 0),
-        ("{auth: certifikate}", 1),
-        ("{auth: \"cert*\"}", 0),
     ] {
         let set = policies(&format!(
             "  - {{id: a, who: {who}, allow: [{{publish: x}}]}}\n"
         ));
         assert_eq!(set.warnings().len(), warnings, "{who}");
+    }
+}
+
+#[test]
+fn a_name_that_no_connection_can_have_is_a_problem_at_its_place() {
+    for (who, problem) in [
+        (
+            "{auth: certifikate}",
+            Some(
+                "no method is called \"certifikate\": one of anonymous, certificate, password, ldap, jwt, cookie, scram, token",
+            ),
+        ),
+        (
+            "{auth: [jwt, pasword]}",
+            Some("no method is called \"pasword\""),
+        ),
+        (
+            "{not: {auth: Password}}",
+            Some("no method is called \"Password\""),
+        ),
+        ("{auth: \"cert*\"}", None),
+        ("{auth: [cookie, ldap]}", None),
+        ("{auth: system}", None),
+        (
+            "{protocol: mtqq}",
+            Some("no protocol is called \"mtqq\": one of mqtt, websocket, http"),
+        ),
+        ("{protocol: \"*sock*\"}", None),
+        ("{protocol: [mqtt, websocket, http]}", None),
+    ] {
+        let text =
+            format!("version: 1\npolicies:\n  - {{id: a, who: {who}, deny: [{{publish: x}}]}}\n");
+        let found = Policies::parse(&[("p.yaml".into(), text)]);
+        let told: Vec<String> = found
+            .err()
+            .into_iter()
+            .flatten()
+            .map(|found| found.to_string())
+            .collect();
+        match problem {
+            None => assert!(told.is_empty(), "{who}: {told:?}"),
+            Some(problem) => {
+                let [only] = told.as_slice() else {
+                    panic!("{who}: {told:?}")
+                };
+                assert!(
+                    only.starts_with("p.yaml:3:") && only.contains(problem),
+                    "{who}: {only}"
+                );
+            }
+        }
     }
 }

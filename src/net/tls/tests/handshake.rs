@@ -177,6 +177,7 @@ fn every_problem_is_told_at_once() {
     folder.write("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
     folder.write("garbage.der", [0x30, 0x82, 0xFF]);
     folder.write("other.key", ca.device(1).key.serialize_pem());
+    folder.write("leaf.pem", ca.device(1).chain.first().unwrap());
     config.private_key = "other.key".into();
     config.client_ca = [
         "empty.pem",
@@ -185,6 +186,7 @@ fn every_problem_is_told_at_once() {
         "garbage.der",
         "missing.pem",
         ".",
+        "leaf.pem",
     ]
     .map(Into::into)
     .to_vec();
@@ -207,6 +209,7 @@ fn every_problem_is_told_at_once() {
         "garbage.der: not a usable CA certificate",
         "missing.pem: cannot be read",
         ": not a file",
+        "leaf.pem: the certificate of CN=device is not a CA's",
         "garbage.der: not a usable revocation list",
         "ca.pem: no revocation list in it",
     ];
