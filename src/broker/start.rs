@@ -16,7 +16,7 @@ use super::sys;
 use super::watch as file_watch;
 use crate::admin::Denials;
 use crate::admission::Rules;
-use crate::config::{Config, NO_POLICY};
+use crate::config::{Config, NO_POLICY, problem_at};
 use crate::identity::io::BackEnds;
 use crate::identity::io::logins::Logins;
 use crate::policy::Policies;
@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -43,10 +43,27 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("the audit log cannot be opened: {0}")]
-    Audit(#[source] io::Error),
+    #[error("{}: the audit log cannot be opened: {source}", path.display())]
+    Audit {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{0}")]
     Store(#[source] store::OpenError),
+}
+
+impl StartError {
+    /// An address that cannot be had is told where `file` names it.
+    pub(super) fn placed(self, file: &Path) -> Self {
+        let path = match &self {
+            Self::Problems(_) | Self::Audit { .. } | Self::Store(_) => return self,
+            Self::Bind { name, .. } if name == "admin" => vec!["admin", "bind"],
+            Self::Bind { name, .. } if name == "admin.metrics" => vec!["admin", "metrics_bind"],
+            Self::Bind { name, .. } => vec!["listeners", name, "bind"],
+        };
+        Self::Problems(vec![problem_at(file, &path, self.to_string())])
+    }
 }
 
 fn join(problems: &[Problem]) -> String {
@@ -67,8 +84,9 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     }
     let node = Arc::new(node(&config)?);
     let listening = Listening::new();
-    let bound = listening.bind(&config)?;
-    let office = Office::prepare(&config)?;
+    let placed = |error: StartError| error.placed(file);
+    let bound = listening.bind(&config).map_err(placed)?;
+    let office = Office::prepare(&config).map_err(placed)?;
     let mut addresses = listening.addresses(&config, &bound);
     if let Some(office) = &office {
         addresses.insert("admin".into(), office.address);
@@ -107,6 +125,10 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
 fn node(config: &Config) -> Result<Node, StartError> {
     let policies = Arc::new(config.load_policies().map_err(StartError::Problems)?);
     warn_of_no_policy(&policies);
+    if config.data_dir.exists() && !config.data_dir.is_dir() {
+        let problem = Problem::whole(&config.data_dir, "data_dir: not a folder");
+        return Err(StartError::Problems(vec![problem]));
+    }
     let logins = Logins::open(&config.data_dir.join("logins.json"))
         .map_err(|problem| StartError::Problems(vec![problem]))?;
     logins.reconfigure(&config.authentication.cookie);
@@ -114,7 +136,10 @@ fn node(config: &Config) -> Result<Node, StartError> {
         .map_err(StartError::Problems)?;
     let metrics = Arc::new(Metrics::default());
     let audit = AuditLog::open(&config.audit, &config.audit_folder(), Arc::clone(&metrics))
-        .map_err(StartError::Audit)?;
+        .map_err(|source| StartError::Audit {
+            path: config.audit_folder(),
+            source,
+        })?;
     let now = Instant::now();
     let (limits, good_logins) = good_logins::limits(&config.limits, &config.data_dir, now);
     let limits = Arc::new(limits);

@@ -77,6 +77,16 @@ impl Config {
     }
 }
 
+/// A problem with a setting that was read well, at the place where `file` names it, or the file as a whole.
+pub fn problem_at(file: &Path, path: &[&str], message: String) -> Problem {
+    let text = read_text(file).ok();
+    let root = text.and_then(|text| document::parse(file, &text).ok());
+    match root {
+        Some(root) => root.place_of(path.iter().copied()).problem(message),
+        None => Problem::whole(file, message),
+    }
+}
+
 /// Joined, without a `./` in the middle.
 fn plain_join(base: &Path, path: &Path) -> PathBuf {
     base.join(path.strip_prefix("./").unwrap_or(path))

@@ -12,6 +12,7 @@ mod sections;
 mod spelling;
 
 pub use self::check::{Checked, NO_POLICY, check, policy_files};
+pub use self::load::problem_at;
 pub use self::sections::{Config, ListenerConfig, ReloadConfig, ShutdownConfig};
 
 #[cfg(test)]

@@ -643,3 +643,22 @@ fn idn_15_names_outside_the_constraints_of_the_ca_are_not_certified() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_request_with_a_weak_key_is_called_weak() {
+    let refused = SigningRequest::from_pem(RSA_1024.as_bytes()).unwrap_err();
+    assert!(matches!(refused, PkiError::WeakKey(1024)), "{refused}");
+}
+
+/// Signed by its own key, as it should be.
+const RSA_1024: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIIBUDCBugIBADARMQ8wDQYDVQQDDAZwdW1wLTcwgZ8wDQYJKoZIhvcNAQEBBQAD
+gY0AMIGJAoGBAN30s6GfCI2Q9zQ9QoGBo95SwRaWtnXNn9kcUbw5yRitftNWY1mZ
+Q+K/wner65w9buQA9IAifonkzneBeMOkEltDcyoY/GfeeLcQD0ByBHZuN8cnADge
+wHdC35V9ZMLeaIj0wrgC1ara1uI4De5DTpwbl9U2jEbsNJ8eOqxV5ZAbAgMBAAGg
+ADANBgkqhkiG9w0BAQsFAAOBgQBsLyDPwXuaYo8Xqv28Kyiv9O0yS8mAYPnUyRHg
+C+5upNags2yQAjbzZUvyYqu5c7/bnMHIcGiiJF/KRi8ETe4hIur12RVrJlrB2bwo
+TD0l5WXyhJntd6i731cxwi/PpGDSdUdsUXX0MHSIS2ac4BJjGuSLAGpdvNYyjsoP
+MgakBA==
+-----END CERTIFICATE REQUEST-----
+";

@@ -37,6 +37,8 @@ pub enum PkiError {
     NotARequest,
     #[error("the request is not signed by its own key: its sender need not hold the key")]
     NoProofOfPossession,
+    #[error("the request's key is too weak: RSA with {0} bits, of which 2048 are the least")]
+    WeakKey(usize),
     #[error("the request's key is of a kind that is not signed")]
     KeyRefused,
     #[error("the certificate would not pass our own checks: {0}")]
@@ -86,6 +88,7 @@ impl PkiError {
         match self {
             Self::NotARequest
             | Self::NoProofOfPossession
+            | Self::WeakKey(_)
             | Self::KeyRefused
             | Self::Unusable(_)
             | Self::NotBelieved(_)

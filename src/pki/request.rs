@@ -5,11 +5,14 @@ use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedCriAttribute, ParsedExtension};
+use x509_parser::public_key::PublicKey;
 
 use super::{DeviceNames, PkiError};
 
 /// Larger than any honest request.
 const LENGTH_MAX: usize = 64 << 10;
+
+const RSA_BITS_MIN: usize = 2048;
 
 /// A public key whose owner has shown that he holds the private one.
 #[derive(Debug)]
@@ -47,6 +50,12 @@ impl SigningRequest {
             X509CertificationRequest::from_der(der).map_err(|_| PkiError::NotARequest)?;
         if !rest.is_empty() {
             return Err(PkiError::NotARequest);
+        }
+        // Told first: what verifies signatures takes no weak key, and would call this one unproven.
+        if let Ok(PublicKey::RSA(key)) = request.certification_request_info.subject_pki.parsed()
+            && key.key_size() < RSA_BITS_MIN
+        {
+            return Err(PkiError::WeakKey(key.key_size()));
         }
         request
             .verify_signature()

@@ -221,3 +221,28 @@ fn the_smaller_packet_size_holds_before_login_too() {
     wire.send(long);
     wire.expect_connack(0);
 }
+
+#[test]
+fn what_stops_a_start_is_named_where_it_is() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let rows = [
+        (
+            ("127.0.0.1:0", address.as_str()),
+            format!("wardgate.yaml:20:16: listener lab: cannot listen on {address}"),
+        ),
+        (
+            ("path: data/audit", "path: /proc/nope"),
+            "/proc/nope: the audit log cannot be opened".to_owned(),
+        ),
+        (
+            ("data_dir: ./data", "data_dir: ./wardgate.yaml"),
+            "wardgate.yaml:1:1: data_dir: not a folder".to_owned(),
+        ),
+    ];
+    for ((part, by), expected) in rows {
+        let setup = Setup::new(LAB).replacing(part, by);
+        let why = Broker::try_start(setup).err().unwrap();
+        assert!(why.contains(&expected), "{expected}: {why}");
+    }
+}
