@@ -152,7 +152,7 @@ impl Model {
     /// Every will that must be published has reached somebody.
     pub fn wills_are_out(&self) -> bool {
         let due = self.messages.iter().enumerate().filter(|(_, sent)| {
-            sent.topic.starts_with("w/")
+            sent.is_will()
                 && sent.acknowledged.is_some()
                 && self
                     .subscriptions
@@ -187,6 +187,10 @@ impl Model {
 impl Sent {
     pub fn is_retained(&self) -> bool {
         self.topic.starts_with("r/") || self.topic.starts_with("m/")
+    }
+
+    pub fn is_will(&self) -> bool {
+        self.topic.starts_with("w/")
     }
 
     /// Whether this one is judged by what sessions received: a cleared retained message has no name of its own.
@@ -232,11 +236,12 @@ impl Subscribed {
         self.granted.is_some_and(|granted| granted < sent.at) && self.removing.is_none()
     }
 
-    /// The broker may have had it at some time between the message's first sending and its acknowledgement.
+    /// The broker may have had it at some time between the message's first sending and its acknowledgement; of a will, whose delay begins when its client is gone, at
+    /// any time after.
     pub fn may_hold(&self, sent: &Sent) -> bool {
-        let begun = self
-            .asked
-            .is_some_and(|asked| sent.acknowledged.is_none_or(|done| asked < done));
+        let begun = self.asked.is_some_and(|asked| {
+            sent.is_will() || sent.acknowledged.is_none_or(|done| asked < done)
+        });
         let ended = self.removed.is_some_and(|removed| removed < sent.at);
         begun && !ended
     }
