@@ -2,12 +2,13 @@
 
 use super::notify::Supervisor;
 use crate::broker::{self, Running};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::problem::Problem;
 use crate::telemetry::{logging, panics};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run the broker in the foreground
@@ -33,7 +34,14 @@ pub fn run(arguments: &ServeArgs) -> ExitCode {
             arguments.port_file.as_deref(),
             |_| {},
         ),
-        Err(problems) => refuse(&problems),
+        // All that is wrong at once, as `check` tells it; there is nothing to serve with anyhow.
+        Err(problems) => {
+            let checked = config::check(&arguments.config, std::env::vars_os(), SystemTime::now());
+            match checked.problems.is_empty() {
+                true => refuse(&problems),
+                false => refuse(&checked.problems),
+            }
+        }
     }
 }
 

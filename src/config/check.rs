@@ -32,21 +32,39 @@ pub fn check(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     now: SystemTime,
 ) -> Checked {
-    match Config::load(path, environment) {
-        Ok(config) => Checked {
-            problems: once_each([config.check_files(path), config.out_of_date(now)].concat()),
-            warnings: once_each(config.warnings(path, now)),
-        },
-        Err(problems) => Checked {
-            problems,
-            warnings: Vec::new(),
-        },
+    let read = read_text(path).map(|text| Config::read(path, &text, environment));
+    let (config, mut problems) = read.unwrap_or_else(|problem| (None, vec![problem]));
+    let mut warnings = Vec::new();
+    if let Some(config) = config {
+        if problems.is_empty() {
+            problems = config.check_files(path);
+            warnings = once_each(config.warnings(path, now));
+        } else {
+            // The files that it names have mistakes of their own, and nobody wants to hear of them one by one.
+            problems.extend(config.files_alone());
+        }
+        problems.extend(config.out_of_date(now));
+    }
+    Checked {
+        problems: once_each(problems),
+        warnings,
     }
 }
 
 impl Config {
-    /// Reads certificates, keys, revocation lists, users and policies, as a start would.
-    pub fn check_files(&self, path: &Path) -> Vec<Problem> {
+    /// Each file for itself, whatever the settings mean together.
+    fn files_alone(&self) -> Vec<Problem> {
+        let mut problems = self.tls_problems();
+        problems.extend(
+            BackEnds::open(&self.authentication, &self.base)
+                .err()
+                .unwrap_or_default(),
+        );
+        problems.extend(self.load_policies().err().unwrap_or_default());
+        problems
+    }
+
+    fn tls_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for listener in self.listeners.values() {
             problems.extend(
@@ -60,6 +78,12 @@ impl Config {
             problems.extend(admin.server_tls(&self.base).err().unwrap_or_default());
             problems.extend(admin.check_est(&self.base).err());
         }
+        problems
+    }
+
+    /// Reads certificates, keys, revocation lists, users and policies, as a start would.
+    pub fn check_files(&self, path: &Path) -> Vec<Problem> {
+        let mut problems = self.tls_problems();
         match BackEnds::open(&self.authentication, &self.base) {
             Err(found) => problems.extend(found),
             Ok(back_ends) => {

@@ -28,26 +28,39 @@ impl Config {
         text: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
+        match Self::read(path, text, environment) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// What could be read, and everything that is wrong with the file. Where anything is, the settings are good for a look at the files they name, and for nothing more.
+    pub(super) fn read(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> (Option<Self>, Vec<Problem>) {
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let environment = Environment::new(environment);
-        let mut root = document::parse(path, text)?;
+        let mut root = match document::parse(path, text) {
+            Ok(root) => root,
+            Err(problems) => return (None, problems),
+        };
         let mut problems = environment.apply(&mut root);
         problems.extend(environment.fill(&mut root, &base));
-        let mut config: Self = match reader::read(&root) {
-            Ok(config) => config,
-            Err(more) => {
-                problems.extend(more);
-                return Err(problems);
-            }
+        let (config, shape) = reader::read::<Self>(&root);
+        let is_whole = shape.is_empty();
+        problems.extend(shape);
+        let Some(mut config) = config else {
+            return (None, problems);
         };
         config.resolve(base, &root);
         problems.extend(ranges::problems(&config.effective_json(), &root));
-        problems.extend(cross_checks::problems(&config, &root));
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
+        // One setting against another: of one that was taken out nothing can be said.
+        if is_whole {
+            problems.extend(cross_checks::problems(&config, &root));
         }
+        (Some(config), problems)
     }
 
     /// The settings in force, with every default said and no secret: secret types cannot be serialised.

@@ -11,15 +11,15 @@ use super::document::{Entry, Node, Place, Style, Value};
 use super::spelling;
 use crate::problem::Problem;
 
-/// Reads the whole tree. A value that cannot be read is reported and taken out, and reading begins anew: so one run shows every problem.
-pub(super) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
+/// Reads the whole tree. A value that cannot be read is reported and taken out, and reading begins anew: so one run shows every problem. What is left, if it makes
+/// sense without them, is good for a look at what else is wrong, and for nothing more.
+pub(super) fn read<T: DeserializeOwned>(root: &Node) -> (Option<T>, Vec<Problem>) {
     let mut root = root.clone();
     let mut problems: Vec<Problem> = Vec::new();
     let mut taken_out: Vec<Vec<String>> = Vec::new();
-    loop {
+    let left = loop {
         let error = match T::deserialize(Reader(&root)) {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => break,
+            Ok(value) => break Some(value),
             Err(error) => error,
         };
         let place = error.place.clone().unwrap_or_else(|| root.place.clone());
@@ -31,12 +31,12 @@ pub(super) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> 
             problems.push(place.problem(error.message));
         }
         if problems.len() >= PROBLEMS || take_out(&mut root, &path).is_none() {
-            break;
+            break None;
         }
         taken_out.push(names);
-    }
+    };
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    Err(problems)
+    (left, problems)
 }
 
 /// More would not be read.

@@ -73,6 +73,44 @@ fn a_server_certificate_out_of_its_time_is_a_problem() {
     }
 }
 
+/// Whatever is wrong with the settings themselves, the files that they name are looked at too.
+#[test]
+fn one_look_shows_what_is_wrong_with_every_file() {
+    let ca = Authority::root("ca");
+    let (folder, _) = server_files(&ca, ClientAuth::Required);
+    folder.write("policy.yaml", "version: 1\npolicies: [{ id: x, who: 7 }]\n");
+    folder.write("users.yaml", "version: 1\nusers: 7\n");
+    folder.write("server.pem", "");
+    let more = "policies: [policy.yaml]\nauthentication: { password: { file: users.yaml } }\n";
+    let files = ["policy.yaml: ", "server.pem: ", "users.yaml: "];
+    let rows: [(&str, &[&str]); 5] = [
+        ("", &[]),
+        (
+            "surprise: 1\n",
+            &["wardgate.yaml: unknown key \"surprise\""],
+        ),
+        (
+            "mqtt: { max_qos: 7, max_topic_levels: 0 }\n",
+            &["wardgate.yaml: ", "wardgate.yaml: max_topic_levels: "],
+        ),
+        (
+            "limits: { connections: { per_ip: { max: 1x } } }\nmqtt: { max_topic_levels: 0 }\n",
+            &["wardgate.yaml: ", "wardgate.yaml: max_topic_levels: "],
+        ),
+        (
+            "mqtt: { max_topic_levels: 0 }\n",
+            &["wardgate.yaml: max_topic_levels: "],
+        ),
+    ];
+    for (wrong, expected) in rows {
+        let found = checked(&folder, &settings("", &format!("{more}{wrong}")));
+        let mut problems = told(&found.problems, folder.path());
+        problems.sort();
+        let expected = [&files[..], expected].concat();
+        assert_told(&problems, &expected, wrong);
+    }
+}
+
 /// What it shows, the lists, more of the section `tls`, and the warnings.
 type Lists<'a> = (&'a str, &'a [&'a [u8]], &'a str, &'a [&'a str]);
 
