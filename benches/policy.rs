@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use wardgate::identity::{CertificateNames, Identity, Method, Subject};
 use wardgate::mqtt::{QoS, Subscription, Text, TopicLimits, TopicName};
 use wardgate::policy::Policies;
+use wardgate::router::Recent;
 
 fn main() {
     println!(
-        "{:<34} {:>9} {:>12} {:>12} {:>12} {:>12}",
-        "policies", "count", "parse", "compile", "publish", "deliver"
+        "{:<34} {:>9} {:>12} {:>12} {:>12} {:>12} {:>12}",
+        "policies", "count", "parse", "compile", "publish", "again", "deliver"
     );
     for count in [1, 100, 10_000] {
         for (name, policy) in SHAPES {
@@ -88,13 +89,37 @@ fn measure(name: &str, count: usize, policy: Shape) {
             let _ = black_box(compiled.permit_publish(topic.clone(), QoS::AtLeastOnce, false));
         }
     });
+    // As a connection keeps its verdicts: looked up, compared and cloned.
+    let mut recent = Recent::default();
+    let known: Vec<_> = topics
+        .iter()
+        .filter_map(|topic| {
+            let permit = compiled.permit_publish(topic.clone(), QoS::AtLeastOnce, false);
+            Some((topic, permit.ok()?))
+        })
+        .take(64)
+        .collect();
+    for (topic, permit) in &known {
+        recent.remember(topic, || permit.clone().with_detached_topic());
+    }
+    let mut next_known = known.iter().cycle();
+    let again = (!known.is_empty()).then(|| {
+        time(|| {
+            if let Some((topic, _)) = next_known.next()
+                && let Some(permit) = recent.find(topic)
+            {
+                black_box((permit.qos(), permit.retain(), permit.clone()));
+            }
+        })
+    });
+    let again = again.map_or_else(|| "refused".to_owned(), |took| format!("{took:.2?}"));
     let deliver = time(|| {
         if let Some(topic) = next.next() {
             black_box(compiled.permits_delivery(topic, QoS::AtLeastOnce, false, None));
         }
     });
     println!(
-        "{name:<34} {count:>9} {parse:>12.2?} {compile:>12.2?} {publish:>12.2?} {deliver:>12.2?}"
+        "{name:<34} {count:>9} {parse:>12.2?} {compile:>12.2?} {publish:>12.2?} {again:>12} {deliver:>12.2?}"
     );
     if let Ok(everything) = Subscription::new(text("site/#"), TopicLimits::default()) {
         let subscribe = time(|| {

@@ -28,12 +28,12 @@ pub enum Charge {
     Disconnect(Limiter),
 }
 
-/// The buckets of one client. An idle one keeps 120 bytes.
+/// The buckets of one client.
 pub struct ClientBuckets {
     rules: Arc<Rules>,
     policy: Option<(Quota, WhenExceeded)>,
-    /// Written by its owner alone, read by whoever asks how it stands.
-    spent: Arc<Spending>,
+    /// Written by its owner alone, read by whoever asks how it stands. None before the first charge: most connections publish nothing.
+    spent: Option<Arc<Spending>>,
     user: Option<Arc<UserBuckets>>,
     kept: Arc<Kept>,
     key: u64,
@@ -51,7 +51,7 @@ pub(super) struct Rules {
 /// What outlives a connection: the buckets of users with a client here, and what those who left had spent, so that leaving
 /// and coming back does not fill a bucket.
 pub(super) struct Kept {
-    /// Of those who are connected and have a limit.
+    /// Of those who are connected and have spent something.
     clients: Mutex<HashMap<u64, Arc<Spending>, ahash::RandomState>>,
     users: Mutex<HashMap<u64, Arc<UserBuckets>, ahash::RandomState>>,
     left: Table<Spent>,
@@ -148,8 +148,13 @@ impl Kept {
         Arc::clone(user)
     }
 
-    fn enter(&self, key: u64, spent: &Arc<Spending>) {
-        self.clients.lock().insert(key, Arc::clone(spent));
+    /// From here on others see what the client spends.
+    #[cold]
+    fn enter(&self, key: u64, spent: Spent) -> Arc<Spending> {
+        let spending = Arc::new(Spending::default());
+        spending.set(spent);
+        self.clients.lock().insert(key, Arc::clone(&spending));
+        spending
     }
 
     fn leave_client(&self, key: u64, spent: &Arc<Spending>) {
@@ -208,20 +213,21 @@ impl ClientBuckets {
         user: u64,
     ) -> Self {
         let user = rules.concern_users().then(|| kept.user(user));
-        let spent = Arc::new(Spending::default());
-        spent.set(kept.left.remove(client).unwrap_or_default());
-        let buckets = Self {
+        let left = kept.left.remove(client);
+        Self {
             rules,
             policy: policy.map(|limit| (limit.into(), limit.when_exceeded)),
-            spent,
+            spent: left.map(|spent| kept.enter(client, spent)),
             user,
             kept,
             key: client,
-        };
-        if buckets.are_any() {
-            buckets.kept.enter(client, &buckets.spent);
         }
-        buckets
+    }
+
+    fn own(&self) -> Spent {
+        self.spent
+            .as_ref()
+            .map_or_else(Spent::default, |spent| spent.get())
     }
 
     /// Whether there is anything to charge: a client without limits need not ask.
@@ -243,7 +249,7 @@ impl ClientBuckets {
         let now = self.rules.epoch.nanos(now);
         let mut round = Round::new(now);
         let rules = &self.rules;
-        let spent = self.spent.get();
+        let spent = self.own();
         let own_messages = round.ask(
             rules.client_messages,
             spent.messages,
@@ -269,11 +275,15 @@ impl ClientBuckets {
         if let Some(refused) = round.refused {
             return refused;
         }
-        self.spent.set(Spent {
+        let spent = Spent {
             messages: own_messages,
             policy,
             bytes: own_bytes,
-        });
+        };
+        match &self.spent {
+            Some(own) => own.set(spent),
+            None => self.spent = Some(self.kept.enter(self.key, spent)),
+        }
         if let Some(user) = &self.user {
             spend(&user.messages, rules.user_messages, messages, now);
             spend(&user.bytes, rules.user_bytes, bytes, now);
@@ -295,14 +305,17 @@ impl ClientBuckets {
             return;
         }
         let now = self.rules.epoch.nanos(now);
-        let mut spent = self.spent.get();
+        let mut spent = self.own();
         if let Some((quota, _)) = self.rules.client_messages {
             spent.messages = quota.borrow(spent.messages, messages, now).0;
         }
         if let Some((quota, _)) = self.policy {
             spent.policy = quota.borrow(spent.policy, messages, now).0;
         }
-        self.spent.set(spent);
+        match &self.spent {
+            Some(own) => own.set(spent),
+            None => self.spent = Some(self.kept.enter(self.key, spent)),
+        }
         if let Some(user) = &self.user {
             spend(&user.messages, self.rules.user_messages, messages, now);
         }
@@ -318,15 +331,14 @@ impl ClientBuckets {
             (false, None) => {}
         }
         self.rules = rules;
-        if self.are_any() {
-            self.kept.enter(self.key, &self.spent);
-        }
     }
 }
 
 impl Drop for ClientBuckets {
     fn drop(&mut self) {
-        self.kept.leave_client(self.key, &self.spent);
+        if let Some(spent) = self.spent.take() {
+            self.kept.leave_client(self.key, &spent);
+        }
         if let Some(user) = self.user.take() {
             self.kept.leave_user(user);
         }
