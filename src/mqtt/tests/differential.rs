@@ -85,6 +85,8 @@ proptest! {
         if diverges(&damaged, version) { return Ok(()) }
         // MQTT 3.1 lets a flagged user name be missing, and the other waits for it.
         if version == ProtocolVersion::V3_1 && matches!(damaged, Packet::Connect(_)) { return Ok(()) }
+        // It also sends some packets again with DUP, which the other takes for 3.1.1's mistake.
+        if version == ProtocolVersion::V3_1 && matches!(bytes.first(), Some(0x6a | 0x8a | 0xaa)) { return Ok(()) }
         let other = through_the_other(&bytes, version);
         prop_assert!(other.is_ok(), "{:?} refuses {:?} = {:02x?}", other, damaged, &bytes[..]);
     }
