@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::load::read_text;
+use super::load::{problem_at, read_text};
 use super::sections::Config;
 use crate::identity::io::{BackEnds, Chain};
 use crate::net::config::Doubt;
@@ -89,7 +89,8 @@ impl Config {
             Ok(back_ends) => {
                 for (name, listener) in &self.listeners {
                     if let Err(error) = Chain::build(&listener.authenticate, &back_ends) {
-                        problems.push(Problem::whole(path, format!("listeners.{name}: {error}")));
+                        let place = ["listeners", name.as_str(), "authenticate"];
+                        problems.push(problem_at(path, &place, error.to_string()));
                     }
                 }
             }

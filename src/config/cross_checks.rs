@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::document::Node;
 use super::sections::{Config, ListenerConfig};
 use crate::identity::Method;
 use crate::net::config::ClientAuth;
 use crate::net::{TlsConfig, Transport};
 use crate::problem::Problem;
+use crate::yaml::tree::Node;
 
 /// All of them, each at the setting that has to change.
 pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
@@ -186,8 +186,10 @@ impl Listener<'_, '_> {
         if self.listener.transport != Transport::Websocket {
             self.at(&["websocket"], "has no effect without transport: websocket");
         }
-        for problem in section.problems() {
-            self.at(&["websocket"], problem);
+        for (inside, problem) in section.problems() {
+            let inside = inside.iter().map(String::as_str);
+            let path: Vec<&str> = std::iter::once("websocket").chain(inside).collect();
+            self.at(&path, problem);
         }
     }
 

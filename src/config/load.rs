@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::document::{self, Node};
 use super::outside::Environment;
 use super::sections::Config;
-use super::{cross_checks, ranges, reader};
+use super::{cross_checks, ranges};
 use crate::problem::Problem;
-use crate::yaml;
+use crate::yaml::tree::{self, Node};
+use crate::yaml::{self, reader};
 
 impl Config {
     /// Reads the file, lays the environment over it, fills in secrets, and checks what can be checked without opening anything else.
@@ -42,7 +42,7 @@ impl Config {
     ) -> (Option<Self>, Vec<Problem>) {
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let environment = Environment::new(environment);
-        let mut root = match document::parse(path, text) {
+        let mut root = match tree::parse(path, text, yaml::MAX_BYTES) {
             Ok(root) => root,
             Err(problems) => return (None, problems),
         };
@@ -93,7 +93,7 @@ impl Config {
 /// A problem with a setting that was read well, at the place where `file` names it, or the file as a whole.
 pub fn problem_at(file: &Path, path: &[&str], message: String) -> Problem {
     let text = read_text(file).ok();
-    let root = text.and_then(|text| document::parse(file, &text).ok());
+    let root = text.and_then(|text| tree::parse(file, &text, yaml::MAX_BYTES).ok());
     match root {
         Some(root) => root.place_of(path.iter().copied()).problem(message),
         None => Problem::whole(file, message),

@@ -3,13 +3,10 @@
 mod check;
 mod cross_checks;
 pub mod doctor;
-mod document;
 mod load;
 mod outside;
 mod ranges;
-mod reader;
 mod sections;
-mod spelling;
 
 pub use self::check::{Checked, NO_POLICY, check, policy_files};
 pub use self::load::problem_at;

@@ -7,8 +7,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::document::{self, Entry, Node, Place, Style, Value};
 use crate::problem::Problem;
+use crate::yaml;
+use crate::yaml::tree::{self, Entry, Node, Place, Style, Value};
 
 /// The environment as far as it is text.
 pub(super) struct Environment(BTreeMap<String, String>);
@@ -138,7 +139,7 @@ fn secret_file(path: &Path) -> Result<String, String> {
 /// A value from the environment: a list or mapping when it looks like one, else a scalar of whatever type is wanted.
 fn given(value: &str, place: &Place) -> Result<Node, Vec<Problem>> {
     if value.starts_with(['[', '{']) {
-        return document::parse(&place.source, value);
+        return tree::parse(&place.source, value, yaml::MAX_BYTES);
     }
     let value = Value::Scalar(value.to_owned(), Style::Outside);
     Ok(Node {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::document::Node;
 use crate::problem::Problem;
 use crate::units::{ByteSize, Period};
+use crate::yaml::tree::Node;
 
 /// A setting, `*` standing for any name, and what it may be.
 pub(super) struct Range {

@@ -5,14 +5,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_saphyr::{Location, Spanned};
 
 use super::password_hash::{Cost, StoredHash};
 use super::scram::{ScramCredential, StandIns};
 use crate::mqtt::Text;
 use crate::problem::Problem;
+use crate::yaml::{Location, Spanned, reader, tree};
 
 /// What an administrator may do; contract section 7. Each role includes those before it.
 #[derive(
@@ -56,6 +56,9 @@ pub struct User {
     pub disabled: bool,
 }
 
+/// A hundred thousand users and more.
+const MAX_BYTES: usize = 64 << 20;
+
 /// A whole, valid password file. There is no half of one (IDN-2).
 #[derive(Debug)]
 pub struct Users {
@@ -67,40 +70,39 @@ pub struct Users {
 impl Users {
     /// Reads a file's text. An explicit `users: {}` admits nobody and is allowed; an empty file is a mistake (IDN-2).
     pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
-        let read: File = serde_saphyr::from_str(text).map_err(|error| {
-            let location = error.location().unwrap_or(Location::UNKNOWN);
-            vec![Problem::new(
-                file,
-                location.line(),
-                location.column(),
-                error.without_snippet().to_string(),
-            )]
-        })?;
-        let mut problems = Vec::new();
+        let root = tree::parse(file, text, MAX_BYTES)?;
+        let (head, mut problems) = reader::read::<Head>(&root);
         let mut users = BTreeMap::new();
-        for (name, entry) in read.users.0 {
-            match user(&name.value, entry) {
-                Ok(user) => {
-                    users.insert(Arc::from(name.value), user);
-                }
-                Err(found) => problems.extend(found.into_iter().map(|(location, message)| {
-                    let location = location.unwrap_or(name.referenced);
-                    let message = format!("user {:?}: {message}", name.value);
-                    Problem::new(file, location.line(), location.column(), message)
-                })),
+        let written = root.get("users").map_or(&[][..], |all| all.node.entries());
+        for tree::Entry { key, place, node } in written {
+            let mut problem = |at: Location, message: &str| {
+                let message = format!("user {key:?}: {message}");
+                problems.push(Problem::new(file, at.line(), at.column(), message));
+            };
+            match reader::read::<Entry>(node) {
+                (Some(entry), found) if found.is_empty() => match user(key, entry) {
+                    Ok(user) => {
+                        users.insert(Arc::from(key.as_str()), user);
+                    }
+                    Err(found) => found.into_iter().for_each(|(at, message)| {
+                        problem(at.unwrap_or(Location::of(place)), &message);
+                    }),
+                },
+                (_, found) => found.into_iter().for_each(|found| {
+                    problem(Location::new(found.line, found.column), &found.message);
+                }),
             }
         }
-        let scram_stand_ins = scram_stand_ins(&users, read.scram_secret.as_deref(), text);
+        let Some(head) = head.filter(|_| problems.is_empty()) else {
+            return Err(problems);
+        };
+        let scram_stand_ins = scram_stand_ins(&users, head.scram_secret.as_deref(), text);
         let stand_in = stand_in(&users).map_err(|message| vec![Problem::whole(file, message)])?;
-        if problems.is_empty() {
-            Ok(Self {
-                users,
-                stand_in,
-                scram_stand_ins,
-            })
-        } else {
-            Err(problems)
-        }
+        Ok(Self {
+            users,
+            stand_in,
+            scram_stand_ins,
+        })
     }
 
     pub fn get(&self, name: &str) -> Option<&User> {
@@ -144,8 +146,9 @@ impl Users {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    users: Entries,
+struct Head {
+    #[serde(rename = "users")]
+    _users: ByName,
     #[serde(default)]
     scram_secret: Option<String>,
 }
@@ -164,29 +167,26 @@ struct Entry {
     disabled: bool,
 }
 
-/// A mapping that keeps where each name stands.
-struct Entries(Vec<(Spanned<String>, Entry)>);
+/// A mapping, whatever is in it: each user is read by himself.
+struct ByName;
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for ByName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries;
+        struct ByNameVisitor;
+        impl<'de> Visitor<'de> for ByNameVisitor {
+            type Value = ByName;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("users by name")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByName, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(ByName)
             }
         }
         // Not `deserialize_map`: that reads a bare `users:` as nobody, and nobody has to be said (IDN-2).
-        deserializer.deserialize_any(EntriesVisitor)
+        deserializer.deserialize_any(ByNameVisitor)
     }
 }
 
@@ -197,12 +197,12 @@ fn user(name: &str, entry: Entry) -> Result<User, Vec<(Option<Location>, String)
     }
     for group in &entry.groups {
         if let Err(reason) = check_username(&group.value) {
-            problems.push((Some(group.referenced), format!("group: {reason}")));
+            problems.push((Some(group.at), format!("group: {reason}")));
         }
     }
     let scram = entry.scram.and_then(|text| {
         ScramCredential::parse(&text.value)
-            .map_err(|error| problems.push((Some(text.referenced), error.to_string())))
+            .map_err(|error| problems.push((Some(text.at), error.to_string())))
             .ok()
             .map(Arc::new)
     });
@@ -220,7 +220,7 @@ fn user(name: &str, entry: Entry) -> Result<User, Vec<(Option<Location>, String)
         }),
         Ok(_) => Err(problems),
         Err(error) => {
-            problems.push((Some(entry.hash.referenced), error.to_string()));
+            problems.push((Some(entry.hash.at), error.to_string()));
             Err(problems)
         }
     }

@@ -78,6 +78,46 @@ fn every_problem_of_a_file_is_told_at_once() {
 }
 
 #[test]
+fn every_wrong_shape_is_told_at_once_and_no_password_repeated() {
+    let text = "\
+users:
+  alice: hunter2
+  bob: { hash: 12345, rol: admin }
+  carol: { hash: HASH, groups: hunter2, disabled: maybe }
+  dave: { hash: HASH, role: king }
+  erin: [hunter2]
+  frank: { hash: HASH, groups: [1] }
+scram_secret: [x]
+other: 1
+";
+    let text = text.replace("HASH", &format!("\"{HASH}\""));
+    let found = parse(&text).unwrap_err();
+    let expected = [
+        "8:15: expected a text, found a list",
+        "9:1: unknown key \"other\"",
+        "2:10: user \"alice\": expected a mapping, such as {key: value}, found a text",
+        "3:16: user \"bob\": expected a text: put quotes around it",
+        "3:23: user \"bob\": unknown key \"rol\", did you mean \"role\"",
+        "4:",
+        "4:",
+        "5:",
+        "6:9: user \"erin\": expected a mapping, such as {key: value}, found a list",
+        "7:",
+    ];
+    let fits =
+        |(found, expected): (&String, &str)| found.starts_with(&format!("users.yaml:{expected}"));
+    assert!(
+        found.len() == expected.len() && found.iter().zip(expected).all(fits),
+        "{found:#?}"
+    );
+    let told = found.join("\n");
+    assert!(
+        !told.contains("hunter2") && !told.contains("12345"),
+        "{told}"
+    );
+}
+
+#[test]
 fn idn_12_the_stand_in_costs_what_most_users_cost() {
     let other = HASH.replace("t=2", "t=3");
     let users = parse(&format!(

@@ -149,20 +149,25 @@ impl Default for WebSocketConfig {
 }
 
 impl WebSocketConfig {
-    /// What is wrong with the section, in words; empty when nothing is.
-    pub fn problems(&self) -> Vec<String> {
+    /// What is wrong, in words, and at which key or item of the section; empty when nothing is.
+    pub fn problems(&self) -> Vec<(Vec<String>, String)> {
         let mut problems = Vec::new();
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
         if !self.path.starts_with('/') || !self.path.bytes().all(plain) {
-            problems.push(format!(
+            let message = format!(
                 "path {:?} must begin with / and hold neither blanks, ? nor #",
                 self.path
-            ));
+            );
+            problems.push((vec!["path".to_owned()], message));
         }
-        for origin in &self.allowed_origins {
+        for (index, origin) in self.allowed_origins.iter().enumerate() {
             if !super::websocket::is_origin(origin) {
-                problems.push(format!(
-                    "allowed_origins: {origin:?} is not an origin: write scheme://host or scheme://host:port in lower case, without a path or a pattern"
+                let message = format!(
+                    "{origin:?} is not an origin: write scheme://host or scheme://host:port in lower case, without a path or a pattern"
+                );
+                problems.push((
+                    vec!["allowed_origins".to_owned(), index.to_string()],
+                    message,
                 ));
             }
         }

@@ -10,7 +10,7 @@ use super::rule::Action;
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::{QoS, Subscription, Text, TopicLimits, TopicName};
 use crate::problem::Problem;
-use serde_saphyr::{Location, Spanned};
+use crate::yaml::{Location, Spanned};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl Assertion {
         written: Spanned<AssertionDocument>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let at = written.referenced;
+        let at = written.at;
         let AssertionDocument { given, allow, deny } = written.value;
         let mut attempts = Vec::new();
         if allow.is_empty() && deny.is_empty() {
@@ -97,7 +97,7 @@ impl Assertion {
         }
         for (expected, written) in [(true, allow), (false, deny)] {
             for attempt in written {
-                let at = attempt.referenced;
+                let at = attempt.at;
                 match Attempt::read(attempt) {
                     Ok(attempt) => attempts.push((attempt, expected, at)),
                     Err((at, message)) => problems.push(problem(file, at, message)),
@@ -215,22 +215,23 @@ impl Attempt {
     }
 
     fn read(written: Spanned<AttemptDocument>) -> Result<Self, (Location, String)> {
-        let at = written.referenced;
+        let at = written.at;
         let written = written.value;
         let qos = match written.qos {
-            Some(level) => QoS::from_bits(level.value)
-                .ok_or((level.referenced, "qos is 0, 1 or 2".to_owned()))?,
+            Some(level) => {
+                QoS::from_bits(level.value).ok_or((level.at, "qos is 0, 1 or 2".to_owned()))?
+            }
             None => QoS::AtMostOnce,
         };
         match (written.publish, written.subscribe) {
             (Some(topic), None) => Ok(Self::Publish {
-                topic: Self::topic(&topic.value).map_err(|error| (topic.referenced, error))?,
+                topic: Self::topic(&topic.value).map_err(|error| (topic.at, error))?,
                 qos,
                 retain: written.retain,
             }),
             (None, Some(filter)) => Ok(Self::Subscribe {
                 subscription: Self::subscription(&filter.value)
-                    .map_err(|error| (filter.referenced, error))?,
+                    .map_err(|error| (filter.at, error))?,
                 qos,
             }),
             (Some(_), Some(_)) | (None, None) => Err((
@@ -273,7 +274,7 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
     let method = match &given.auth {
         Some(name) => method(&name.value).ok_or_else(|| {
             let message = format!("no method is called {:?}", name.value);
-            (name.referenced, message)
+            (name.at, message)
         })?,
         None if given.cert.is_some() => Method::CERTIFICATE,
         None if given.username.is_some() => Method::PASSWORD,
@@ -283,13 +284,13 @@ fn subject(given: GivenDocument) -> Result<Subject, (Location, String)> {
         Some(ip) => ip
             .value
             .parse()
-            .map_err(|_| (ip.referenced, format!("no address: {:?}", ip.value)))?,
+            .map_err(|_| (ip.at, format!("no address: {:?}", ip.value)))?,
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     let protocol = match &given.protocol {
         Some(name) => protocol(&name.value).ok_or_else(|| {
             let message = format!("no protocol is called {:?}", name.value);
-            (name.referenced, message)
+            (name.at, message)
         })?,
         None => "mqtt",
     };

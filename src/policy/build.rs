@@ -14,7 +14,7 @@ use crate::address::{Cidr, CidrError};
 use crate::identity::Method;
 use crate::mqtt::QoS;
 use crate::problem::Problem;
-use serde_saphyr::{Location, Spanned};
+use crate::yaml::{Location, Spanned};
 use std::path::{Path, PathBuf};
 
 const MAX_ID_LENGTH: usize = 128;
@@ -56,7 +56,7 @@ impl Builder {
     }
 
     pub(super) fn policy(&mut self, written: Spanned<PolicyDocument>) {
-        let at = written.referenced;
+        let at = written.at;
         let written = written.value;
         self.check_id(&written.id);
         let id = written.id.value;
@@ -69,7 +69,7 @@ impl Builder {
         let Ok(index) = u32::try_from(self.policies.len()) else {
             return;
         };
-        let who_at = written.who.referenced;
+        let who_at = written.who.at;
         let who = self.who(written.who, false);
         self.lint_who(&who, who_at, &id);
         let audit = match written.mode {
@@ -82,7 +82,7 @@ impl Builder {
                 self.statement(index, &id, effect, audit, statement);
             }
         }
-        let line = written.id.referenced.line();
+        let line = written.id.at.line();
         let name = RuleId::new(&self.file, line, &id);
         let limit = written.limits.map(|limits| MessageLimit {
             policy: name.clone(),
@@ -113,11 +113,11 @@ impl Builder {
                 "an id is 1 to {MAX_ID_LENGTH} bytes without blanks: {:?}",
                 id.value
             );
-            self.problem(id.referenced, message);
+            self.problem(id.at, message);
         }
         if let Some(first) = self.policies.iter().find(|policy| *policy.id == *id.value) {
             let message = format!("duplicate id {}, first at {}", id.value, first.name);
-            self.problem(id.referenced, message);
+            self.problem(id.at, message);
         }
     }
 
@@ -129,7 +129,7 @@ impl Builder {
         audit: bool,
         written: Spanned<StatementDocument>,
     ) {
-        let at = written.referenced;
+        let at = written.at;
         let written = written.value;
         let (action, filters) = match (written.publish, written.subscribe) {
             (Some(filters), None) => (Action::Publish, filters),
@@ -148,7 +148,7 @@ impl Builder {
         for filter in filters.0 {
             match Pattern::parse(&filter.value) {
                 Ok(pattern) => self.rules.push(Rule {
-                    id: RuleId::new(&self.file, filter.referenced.line(), id),
+                    id: RuleId::new(&self.file, filter.at.line(), id),
                     policy,
                     effect,
                     action,
@@ -160,7 +160,7 @@ impl Builder {
                 }),
                 Err(error) => {
                     let message = format!("{error}: {:?}", filter.value);
-                    self.problem(filter.referenced, message);
+                    self.problem(filter.at, message);
                 }
             }
         }
@@ -177,7 +177,7 @@ impl Builder {
         for level in levels {
             match QoS::from_bits(level.value) {
                 Some(qos) => set = set.or(QosSet::of([qos])),
-                None => self.problem(level.referenced, "qos is 0, 1 or 2"),
+                None => self.problem(level.at, "qos is 0, 1 or 2"),
             }
         }
         set
@@ -194,7 +194,7 @@ impl Builder {
         for group in groups.0 {
             if group.value.is_empty() || group.value.contains(['/', '+', '#', '$']) {
                 self.problem(
-                    group.referenced,
+                    group.at,
                     "a share name is not empty and holds no / + # or $",
                 );
             }
@@ -204,7 +204,7 @@ impl Builder {
     }
 
     fn who(&mut self, written: Spanned<WhoDocument>, negated: bool) -> Who {
-        let at = written.referenced;
+        let at = written.at;
         if written.value.0.is_empty() {
             let message = if negated {
                 "empty not"
@@ -219,19 +219,18 @@ impl Builder {
             match value {
                 WhoValue::Flag(true) if alone && !negated => conditions.push(Condition::Any),
                 WhoValue::Flag(true) if negated => {
-                    self.problem(key.referenced, "not any: true is nobody");
+                    self.problem(key.at, "not any: true is nobody");
                 }
                 WhoValue::Flag(true) => {
-                    self.problem(key.referenced, "any: true stands alone");
+                    self.problem(key.at, "any: true stands alone");
                 }
                 WhoValue::Flag(false) => {
-                    self.problem(key.referenced, "any: false is nobody: leave the policy out");
+                    self.problem(key.at, "any: false is nobody: leave the policy out");
                 }
                 WhoValue::Not(inner) => {
                     let inner = Spanned {
                         value: inner,
-                        referenced: key.referenced,
-                        defined: key.defined,
+                        at: key.at,
                     };
                     let inner = self.who(inner, true);
                     conditions.push(Condition::Not(inner));
@@ -244,14 +243,11 @@ impl Builder {
 
     fn condition(&mut self, key: &Spanned<String>, texts: Texts) -> Option<Condition> {
         let Some(attribute) = Attribute::parse(&key.value) else {
-            self.problem(
-                key.referenced,
-                format!("unknown key {:?} in who", key.value),
-            );
+            self.problem(key.at, format!("unknown key {:?} in who", key.value));
             return None;
         };
         if texts.0.is_empty() {
-            self.problem(key.referenced, "a list of values must not be empty");
+            self.problem(key.at, "a list of values must not be empty");
         }
         if attribute == Attribute::Ip {
             return Some(Condition::Network(self.blocks(texts)));
@@ -262,7 +258,7 @@ impl Builder {
     }
 
     fn glob(&mut self, attribute: &Attribute, text: &Spanned<String>) -> Glob {
-        let at = text.referenced;
+        let at = text.at;
         if text.value.is_empty() {
             self.problem(at, "an empty value matches nobody");
         }
@@ -302,7 +298,7 @@ impl Builder {
                 text.value,
                 known.join(", ")
             );
-            self.problem(text.referenced, message);
+            self.problem(text.at, message);
         }
     }
 
@@ -313,7 +309,7 @@ impl Builder {
                 Ok(block) => blocks.push(block),
                 Err(error) => {
                     let error: CidrError = error;
-                    self.problem(text.referenced, error.to_string());
+                    self.problem(text.at, error.to_string());
                 }
             }
         }

@@ -1,20 +1,91 @@
 //! The shape of a policy file, each value with its place.
 
+use crate::problem::Problem;
 use crate::units::Rate;
+use crate::yaml::tree::Node;
+use crate::yaml::{self, Spanned, reader, tree};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What could be read of a file, and what is wrong with the rest. A policy or test of which any part could not be read is not there at all: of half a
+/// policy nothing true can be said.
+#[derive(Debug, Default)]
 pub(super) struct Document {
-    pub(super) version: Spanned<u32>,
-    #[serde(default, deserialize_with = "list")]
     pub(super) policies: Vec<Spanned<PolicyDocument>>,
-    #[serde(default, deserialize_with = "list")]
     pub(super) tests: Vec<Spanned<AssertionDocument>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    version: Spanned<u32>,
+    #[serde(default, deserialize_with = "list")]
+    policies: Vec<IgnoredAny>,
+    #[serde(default, deserialize_with = "list")]
+    tests: Vec<IgnoredAny>,
+}
+
+impl Document {
+    pub(super) fn read(file: &Path, text: &str) -> Self {
+        let root = match tree::parse(file, text, yaml::MAX_BYTES) {
+            Ok(root) => root,
+            Err(problems) => return Self::of_problems(problems),
+        };
+        let (head, problems) = reader::read::<Head>(&root);
+        let mut document = Self::of_problems(problems);
+        match head {
+            // What another version means is not known here.
+            Some(Head { version, .. }) if version.value != 1 => {
+                let message = format!("version {} is not known, only 1", version.value);
+                let (line, column) = (version.at.line(), version.at.column());
+                let problem = Problem::new(file, line, column, message);
+                document.problems.push(problem);
+                return document;
+            }
+            // An empty file is a mistake, not a wish that nobody may do anything (IDN-2).
+            Some(head)
+                if document.problems.is_empty()
+                    && head.policies.is_empty()
+                    && head.tests.is_empty() =>
+            {
+                let problem = Problem::whole(file, "neither policies nor tests");
+                document.problems.push(problem);
+            }
+            Some(_) | None => {}
+        }
+        document.policies = read_each(&root, "policies", &mut document.problems);
+        document.tests = read_each(&root, "tests", &mut document.problems);
+        document.problems.sort_by_key(|one| (one.line, one.column));
+        document
+    }
+
+    fn of_problems(problems: Vec<Problem>) -> Self {
+        Self {
+            problems,
+            ..Self::default()
+        }
+    }
+}
+
+/// The items of a list that could be read whole.
+fn read_each<T: DeserializeOwned>(
+    root: &Node,
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Spanned<T>> {
+    let items = root.get(key).map_or(&[][..], |entry| entry.node.items());
+    let mut read = Vec::with_capacity(items.len());
+    for item in items {
+        match reader::read::<Spanned<T>>(item) {
+            (Some(item), found) if found.is_empty() => read.push(item),
+            (_, found) => problems.extend(found),
+        }
+    }
+    read
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,11 +287,7 @@ impl<'de> Deserialize<'de> for Texts {
         // Spanned around the choice, for a choice has no place of its own.
         let read = Spanned::<OneOrMany>::deserialize(deserializer)?;
         Ok(match read.value {
-            OneOrMany::One(value) => Self(vec![Spanned {
-                value,
-                referenced: read.referenced,
-                defined: read.defined,
-            }]),
+            OneOrMany::One(value) => Self(vec![Spanned { value, at: read.at }]),
             OneOrMany::Many(values) => Self(values),
         })
     }

@@ -9,9 +9,8 @@ use super::rule::{Action, Rule, RuleId};
 use super::who::Who;
 use crate::problem::Problem;
 use crate::units::Rate;
-use crate::yaml;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All policies that are in force together. Never changed: a reload makes another one with a generation of its own (POL-6).
@@ -73,20 +72,17 @@ impl Policies {
         let mut builder = Builder::default();
         let mut assertions = Vec::new();
         for (file, text) in files {
-            match read(file, text) {
-                Ok(document) => {
-                    builder.open(file);
-                    for policy in document.policies {
-                        builder.policy(policy);
-                    }
-                    for test in document.tests {
-                        match Assertion::new(file, test) {
-                            Ok(assertion) => assertions.push(assertion),
-                            Err(problems) => builder.problems.extend(problems),
-                        }
-                    }
+            let document = Document::read(file, text);
+            builder.open(file);
+            builder.problems.extend(document.problems);
+            for policy in document.policies {
+                builder.policy(policy);
+            }
+            for test in document.tests {
+                match Assertion::new(file, test) {
+                    Ok(assertion) => assertions.push(assertion),
+                    Err(problems) => builder.problems.extend(problems),
                 }
-                Err(problem) => builder.problems.push(problem),
             }
         }
         if builder.problems.is_empty() {
@@ -154,18 +150,4 @@ impl Policies {
     pub(super) fn policy(&self, number: u32) -> Option<&Policy> {
         self.policies.get(usize::try_from(number).ok()?)
     }
-}
-
-fn read(file: &Path, text: &str) -> Result<Document, Problem> {
-    let document: Document = yaml::read(file, text)?;
-    if document.version.value != 1 {
-        let at = document.version.referenced;
-        let message = format!("version {} is not known, only 1", document.version.value);
-        return Err(Problem::new(file, at.line(), at.column(), message));
-    }
-    // An empty file is a mistake, not a wish that nobody may do anything (IDN-2).
-    if document.policies.is_empty() && document.tests.is_empty() {
-        return Err(Problem::whole(file, "neither policies nor tests"));
-    }
-    Ok(document)
 }

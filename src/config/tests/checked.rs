@@ -73,13 +73,43 @@ fn a_server_certificate_out_of_its_time_is_a_problem() {
     }
 }
 
+#[test]
+fn a_method_that_lacks_something_is_told_at_its_listener() {
+    let rows = [
+        ("[jwt]", "jwt needs the section `authentication.jwt`"),
+        (
+            "[certificate, ldap]",
+            "ldap needs the section `authentication.ldap`",
+        ),
+        (
+            "[password]",
+            "password needs the section authentication.password",
+        ),
+    ];
+    let ca = Authority::root("ca");
+    let (folder, _) = server_files(&ca, ClientAuth::Required);
+    folder.write("policy.yaml", POLICY);
+    for (methods, expected) in rows {
+        let text = settings("", "policies: [policy.yaml]\n").replace("[certificate]", methods);
+        let found = checked(&folder, &text);
+        let column = text.find("authenticate: ").unwrap() as u64 + 15;
+        let [problem] = found.problems.as_slice() else {
+            panic!("{methods}: {found:?}");
+        };
+        assert!(
+            (problem.line, problem.column) == (1, column) && problem.message.contains(expected),
+            "{methods}: {problem}"
+        );
+    }
+}
+
 /// Whatever is wrong with the settings themselves, the files that they name are looked at too.
 #[test]
 fn one_look_shows_what_is_wrong_with_every_file() {
     let ca = Authority::root("ca");
     let (folder, _) = server_files(&ca, ClientAuth::Required);
     folder.write("policy.yaml", "version: 1\npolicies: [{ id: x, who: 7 }]\n");
-    folder.write("users.yaml", "version: 1\nusers: 7\n");
+    folder.write("users.yaml", "users: 7\n");
     folder.write("server.pem", "");
     let more = "policies: [policy.yaml]\nauthentication: { password: { file: users.yaml } }\n";
     let files = ["policy.yaml: ", "server.pem: ", "users.yaml: "];

@@ -66,9 +66,15 @@ fn sections<T: PemObject>(
     from_der: impl Fn(Vec<u8>) -> T,
 ) -> Result<Vec<T>, Problem> {
     let sections = if is_pem(bytes) {
-        T::pem_slice_iter(bytes)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Problem::whole(path, format!("not a PEM file: {error}")))?
+        let mut sections = Vec::new();
+        for (line, section) in each_section(bytes) {
+            for item in T::pem_slice_iter(section) {
+                let damaged =
+                    |error| Problem::new(path, line, 1, format!("not a PEM file: {error}"));
+                sections.push(item.map_err(damaged)?);
+            }
+        }
+        sections
     } else if bytes.is_empty() {
         Vec::new()
     } else {
@@ -80,8 +86,27 @@ fn sections<T: PemObject>(
     Ok(sections)
 }
 
+/// Each from its `BEGIN` to the next, with the line that it begins in.
+fn each_section(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let mut starts = Vec::new();
+    let mut offset = 0_usize;
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        if line.starts_with(BEGIN) {
+            starts.push((number, offset));
+        }
+        offset = offset.saturating_add(line.len());
+    }
+    let ends = starts.iter().skip(1).map(|(_, start)| *start);
+    let ends = ends.chain([bytes.len()]);
+    let sections = starts.iter().zip(ends);
+    sections
+        .filter_map(|((line, start), end)| Some((*line, bytes.get(*start..end)?)))
+        .collect()
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 fn is_pem(bytes: &[u8]) -> bool {
-    const BEGIN: &[u8] = b"-----BEGIN ";
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN)
 }
 

@@ -199,8 +199,8 @@ fn pol_13_what_is_wrong_is_told_with_its_place() {
     let head =
         "version: 1\npolicies:\n  - id: a\n    who: {any: true}\n    allow:\n      - publish: x\n";
     let rows = [
-        ("", "1:1", "unexpected end"),
-        ("# nothing\n", "2:1", "unexpected end"),
+        ("", "1:1", "the file is empty"),
+        ("# nothing\n", "1:1", "the file is empty"),
         ("version: 1\n", "1:1", "neither"),
         ("version: 2\npolicies: []\n", "1:10", "version 2"),
         (
@@ -260,7 +260,7 @@ fn pol_13_what_is_wrong_is_told_with_its_place() {
         ),
         (
             "version: 1\npolicies:\n  - id: a\n    who: {username: 7}\n    allow: [{publish: x}]\n",
-            "4:11",
+            "4:21",
             "quotes",
         ),
     ];

@@ -219,6 +219,25 @@ fn every_problem_is_told_at_once() {
     }
 }
 
+/// A bundle is long: what is damaged in it is told with its line.
+#[test]
+fn a_damaged_section_is_told_with_its_line() {
+    let ca = Authority::root("ca");
+    let (folder, config) = server_files(&ca, ClientAuth::Optional);
+    let whole = std::fs::read_to_string(folder.path().join("ca.pem")).unwrap();
+    let damaged = whole.replacen("MII", "M?I", 1);
+    folder.write("ca.pem", format!("a comment\n{whole}{damaged}{whole}"));
+    let problems = ServerTls::build(&config, folder.path(), Transport::Tcp).unwrap_err();
+    let line = whole.lines().count() as u64 + 2;
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    assert!(
+        problem.line == line && problem.message.starts_with("not a PEM file"),
+        "{problem}, not in line {line}"
+    );
+}
+
 #[test]
 fn client_auth_without_a_ca_is_a_problem() {
     let ca = Authority::root("ca");

@@ -1,44 +1,45 @@
-//! A configuration file as a tree in which each value knows where it was written.
+//! A file as a tree in which each value knows where it was written.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
+use super::invisible;
 use crate::problem::Problem;
-use crate::yaml;
 
 /// Where something was written: in a file, or in the environment.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) source: Arc<Path>,
-    pub(super) line: u64,
-    pub(super) column: u64,
+pub(crate) struct Place {
+    pub(crate) source: Arc<Path>,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(String, Style),
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) node: Node,
 }
 
 /// How a scalar was written, and so how far its type is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Without quotes: a number is a number, a word is a text.
     Plain,
     /// Always a text.
@@ -48,31 +49,47 @@ pub(super) enum Style {
 }
 
 impl Place {
-    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, message: impl Into<String>) -> Problem {
         Problem::new(&*self.source, self.line, self.column, message)
     }
 }
 
 impl Node {
-    pub(super) fn empty_mapping(place: Place) -> Self {
+    pub(crate) fn empty_mapping(place: Place) -> Self {
         let value = Value::Mapping(Vec::new());
         Self { place, value }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.value {
             Value::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
             Value::Scalar(..) | Value::Sequence(_) => None,
         }
     }
 
+    /// Of a list; of anything else none.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Sequence(items) => items,
+            Value::Scalar(..) | Value::Mapping(_) => &[],
+        }
+    }
+
+    /// Of a mapping; of anything else none.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Mapping(entries) => entries,
+            Value::Scalar(..) | Value::Sequence(_) => &[],
+        }
+    }
+
     /// `key:` with nothing behind it.
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         matches!(&self.value, Value::Scalar(text, Style::Plain) if text.is_empty())
     }
 
     /// The value at a path of keys and positions, or else the nearest key above it that exists.
-    pub(super) fn place_of<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Place {
+    pub(crate) fn place_of<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Place {
         let (mut node, mut place) = (self, self.place.clone());
         for step in path {
             let found = match &node.value {
@@ -98,13 +115,13 @@ impl Node {
     }
 }
 
-/// Reads one document, and all that is wrong with its form: what cannot be told apart from something else by looking is refused (POL-13).
-pub(super) fn parse(source: &Path, text: &str) -> Result<Node, Vec<Problem>> {
-    if text.len() > yaml::MAX_BYTES {
-        let message = format!("longer than {} bytes", yaml::MAX_BYTES);
+/// Reads one document of `most` bytes at most, and all that is wrong with its form: what cannot be told apart from something else by looking is refused (POL-13).
+pub(crate) fn parse(source: &Path, text: &str, most: usize) -> Result<Node, Vec<Problem>> {
+    if text.len() > most {
+        let message = format!("longer than {most} bytes");
         return Err(vec![Problem::whole(source, message)]);
     }
-    if let Some(problem) = yaml::invisible(source, text) {
+    if let Some(problem) = invisible(source, text) {
         return Err(vec![problem]);
     }
     let mut options = granit_parser::Options::default();
@@ -156,6 +173,8 @@ enum Items {
     Sequence(Vec<Node>),
     Mapping {
         entries: Vec<Entry>,
+        /// The line of each key: a file of users may have many.
+        lines: HashMap<String, u64>,
         key: Option<(String, Place)>,
     },
 }
@@ -219,6 +238,7 @@ impl Builder {
             Event::MappingStart(..) => {
                 let items = Items::Mapping {
                     entries: Vec::new(),
+                    lines: HashMap::new(),
                     key: None,
                 };
                 self.open.push(Open { place, items });
@@ -253,15 +273,17 @@ impl Builder {
         };
         match &mut open.items {
             Items::Sequence(items) => items.push(node),
-            Items::Mapping { entries, key } => match key.take() {
+            Items::Mapping {
+                entries,
+                lines,
+                key,
+            } => match key.take() {
                 Some((name, place)) => {
-                    if let Some(earlier) = entries.iter().find(|entry| entry.key == name) {
-                        let message = format!(
-                            "{name:?} is given twice, first in line {}",
-                            earlier.place.line
-                        );
+                    if let Some(earlier) = lines.get(&name) {
+                        let message = format!("{name:?} is given twice, first in line {earlier}");
                         self.problems.push(place.problem(message));
                     } else {
+                        lines.insert(name.clone(), place.line);
                         entries.push(Entry {
                             key: name,
                             place,

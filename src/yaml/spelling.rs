@@ -1,7 +1,7 @@
 //! What a misspelt key was perhaps meant to be.
 
 /// `, did you mean "bind"?` or nothing.
-pub(super) fn suggestion(written: &str, known: &[&str]) -> String {
+pub(crate) fn suggestion(written: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|word| (distance(written, word), word))

@@ -1,4 +1,4 @@
-//! From the tree to typed settings: each problem at its place, and all of them at once.
+//! From the tree to typed values: each problem at its place, and all of them at once.
 
 use std::fmt;
 
@@ -7,13 +7,14 @@ use serde::de::{
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::document::{Entry, Node, Place, Style, Value};
+use super::spanned::{self, Part, Parts};
 use super::spelling;
+use super::tree::{Entry, Node, Place, Style, Value};
 use crate::problem::Problem;
 
 /// Reads the whole tree. A value that cannot be read is reported and taken out, and reading begins anew: so one run shows every problem. What is left, if it makes
 /// sense without them, is good for a look at what else is wrong, and for nothing more.
-pub(super) fn read<T: DeserializeOwned>(root: &Node) -> (Option<T>, Vec<Problem>) {
+pub(crate) fn read<T: DeserializeOwned>(root: &Node) -> (Option<T>, Vec<Problem>) {
     let mut root = root.clone();
     let mut problems: Vec<Problem> = Vec::new();
     let mut taken_out: Vec<Vec<String>> = Vec::new();
@@ -85,7 +86,7 @@ fn take_out(root: &mut Node, path: &[usize]) -> Option<()> {
 
 /// What went wrong, and where: filled in on the way up.
 #[derive(Debug)]
-pub(super) struct Error {
+pub(crate) struct Error {
     message: String,
     place: Option<Place>,
     /// Positions from the innermost to the outermost.
@@ -248,7 +249,7 @@ fn is_other_number(text: &str) -> bool {
 
 /// Reads one value.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a Node);
+pub(super) struct Reader<'a>(pub(super) &'a Node);
 
 impl Reader<'_> {
     fn text(&self) -> Option<&str> {
@@ -275,6 +276,24 @@ impl Reader<'_> {
             Value::Mapping(_) => Unexpected::Map,
         };
         <Error as de::Error>::invalid_type(found, expected).at(&self.0.place)
+    }
+
+    /// A mapping or list is missing. What stands there instead stays untold: it may be a password in the wrong place.
+    fn no_collection(&self, expected: &str) -> Error {
+        let found = match &self.0.value {
+            Value::Scalar(text, Style::Plain) => match Plain::of(text) {
+                Plain::Nothing => "nothing",
+                Plain::Bool(_) => "`true` or `false`",
+                Plain::Unsigned(_) | Plain::Signed(_) | Plain::Float(_) | Plain::Ambiguous => {
+                    "a number"
+                }
+                Plain::Text(_) => "a text",
+            },
+            Value::Scalar(_, Style::Quoted | Style::Outside) => "a text",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        };
+        self.wrong(format_args!("expected {expected}, found {found}"))
     }
 
     fn ambiguous(&self, text: &str) -> Error {
@@ -364,9 +383,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 | Plain::Signed(_)
                 | Plain::Float(_)
                 | Plain::Ambiguous => {
-                    return Err(
-                        self.wrong(format_args!("expected a text: put quotes around {text}"))
-                    );
+                    // What it is stays untold: a password may stand here.
+                    return Err(self.wrong(format_args!("expected a text: put quotes around it")));
                 }
             },
             Value::Sequence(_) | Value::Mapping(_) => return Err(self.mismatch(&"a text")),
@@ -425,7 +443,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                     .visit_seq(items)
                     .map_err(|error| error.at(&self.0.place))
             }
-            Value::Scalar(..) | Value::Mapping(_) => Err(self.mismatch(&"a list, such as [a, b]")),
+            Value::Scalar(..) | Value::Mapping(_) => {
+                Err(self.no_collection("a list, such as [a, b]"))
+            }
         }
     }
 
@@ -448,7 +468,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             // A section whose lines are all commented out.
             Value::Scalar(..) if self.0.is_nothing() => &[],
             Value::Scalar(..) | Value::Sequence(_) => {
-                return Err(self.mismatch(&"a mapping, such as {key: value}"));
+                return Err(self.no_collection("a mapping, such as {key: value}"));
             }
         };
         let entries = Entries {
@@ -462,10 +482,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == spanned::NAME {
+            let parts = Parts::new(Part::Value(self.0), &self.0.place);
+            return visitor.visit_map(parts);
+        }
         self.deserialize_map(visitor)
     }
 
@@ -548,8 +572,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some(entry) = self.entries.get(self.position) else {
             return Ok(None);
         };
-        let key: de::value::StrDeserializer<'_, Error> = entry.key.as_str().into_deserializer();
-        let read = seed.deserialize(key);
+        let read = seed.deserialize(Key(entry));
         read.map(Some)
             .map_err(|error| error.at(&entry.place).inside(self.position))
     }
@@ -573,6 +596,50 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             }
             error.at(place).inside(position)
         })
+    }
+}
+
+/// Reads a key, which is a text.
+struct Key<'a>(&'a Entry);
+
+impl Key<'_> {
+    fn text(&self) -> de::value::StrDeserializer<'_, Error> {
+        self.0.key.as_str().into_deserializer()
+    }
+}
+
+impl<'de> Deserializer<'de> for Key<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.text().deserialize_any(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.text().deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        if name == spanned::NAME {
+            let parts = Parts::new(Part::Key(&self.0.key), &self.0.place);
+            return visitor.visit_map(parts);
+        }
+        self.text().deserialize_struct(name, fields, visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -1,11 +1,21 @@
 //! The one reader of YAML files: whatever could read differently than it looks is a problem with line and column (POL-13).
+//!
+//! What people write most is read in two steps, so that one look shows every problem: [`tree`] checks the form, [`reader`] makes typed values of it.
+//! [`read`] does for small files, where the first problem is enough.
+
+pub(crate) mod reader;
+mod spanned;
+mod spelling;
+pub(crate) mod tree;
+
+pub use self::spanned::{Location, Spanned};
 
 use crate::problem::Problem;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{DefaultMessageFormatter, MergeKeyPolicy, MessageFormatter};
 use std::path::Path;
 
-/// No file that a person writes is longer.
+/// No file that a person writes is longer, but for lists of users.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Reads one document. Duplicate and merge keys, anchors, aliases, foreign tags, and unquoted numbers or booleans where a text belongs are refused.
