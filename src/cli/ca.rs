@@ -103,7 +103,7 @@ enum Command {
         #[arg(long, value_name = "TIME", default_value = "1h")]
         valid: Period,
     },
-    /// Revoke a certificate, or all of a name, and write the revocation list
+    /// Revoke a certificate, or all of a name with its enrolment token, and write the revocation list
     #[command(after_help = "Example:\n  wardgate ca revoke pump-7 --reason key-compromise")]
     Revoke {
         #[arg(value_name = "NAME|SERIAL|FINGERPRINT")]
@@ -260,8 +260,12 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
         }
         Command::Revoke { which, reason } => {
             let ca = open()?;
-            for record in ca.revoke(which, *reason, now)? {
+            let revoked = ca.revoke(which, *reason, now)?;
+            for record in &revoked.certificates {
                 say(&format!("revoked {} {}", record.name, record.serial));
+            }
+            if revoked.token {
+                say(&format!("ended the enrolment token of {which}"));
             }
             say(&format!("wrote {}", ca.crl_path().display()));
             Ok(())

@@ -9,6 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::authority::{Authority, Kind, Protection, whole_seconds};
+use super::enrolment_tokens::EnrolmentTokens;
 use super::key_file::{self, Passphrase};
 use super::ledger::{LockedLedger, Records, copy_path};
 use super::rules::Rules;
@@ -50,6 +51,14 @@ pub struct Issued {
     pub record: Record,
     pub certificate_pem: String,
     pub key_pem: Option<Zeroizing<String>>,
+}
+
+/// What a revocation ended. One of the two at least.
+#[derive(Debug)]
+pub struct Revocation {
+    pub certificates: Vec<Record>,
+    /// The name had an enrolment token.
+    pub token: bool,
 }
 
 impl DeviceCa {
@@ -139,17 +148,24 @@ impl DeviceCa {
         }
     }
 
-    /// Revokes what a name, serial number or fingerprint stands for and writes a new revocation list. A name stands for every certificate of it that is still good.
+    /// Revokes what a name, serial number or fingerprint stands for and writes a new revocation list. A name stands for every certificate of it that is still good, and
+    /// for its enrolment token, with which it could fetch another.
     pub fn revoke(
         &self,
         key: &str,
         reason: RevocationReason,
         now: SystemTime,
-    ) -> Result<Vec<Record>, PkiError> {
+    ) -> Result<Revocation, PkiError> {
         let mut locked = LockedLedger::open(&self.folder)?;
+        let mut tokens = EnrolmentTokens::read(&self.folder)?;
         let at = whole_seconds(now);
-        let mut revoked = Vec::new();
-        let mut known = false;
+        let token = tokens.remove(key);
+        if token {
+            // First: should the rest fail, the name is without a token, and asking again revokes the certificates.
+            tokens.write(&locked)?;
+        }
+        let mut certificates = Vec::new();
+        let mut known = token;
         for record in &mut locked.ledger.certificates {
             if !record.is_called(key) {
                 continue;
@@ -157,17 +173,20 @@ impl DeviceCa {
             known = true;
             if record.state(at) != State::Revoked {
                 record.revoked = Some(Revoked { at, reason });
-                revoked.push(record.clone());
+                certificates.push(record.clone());
             }
         }
         if !known {
             return Err(PkiError::Unknown(key.to_owned()));
         }
-        if revoked.is_empty() {
+        if certificates.is_empty() && !token {
             return Err(PkiError::AlreadyRevoked(key.to_owned()));
         }
         self.write_crl_of(&mut locked, revocation_list::DAYS, now)?;
-        Ok(revoked)
+        Ok(Revocation {
+            certificates,
+            token,
+        })
     }
 
     /// Writes the revocation list and gives it back as PEM.

@@ -292,7 +292,7 @@ fn what_is_revoked_is_on_the_list_and_stays_so() {
         lab.issue("pump-7"),
         lab.issue("pump-8"),
     );
-    let serials = lab
+    let revoked = lab
         .ca
         .revoke(
             &one.record.serial.to_uppercase(),
@@ -300,7 +300,7 @@ fn what_is_revoked_is_on_the_list_and_stays_so() {
             lab.now,
         )
         .unwrap();
-    assert_eq!(serials.len(), 1);
+    assert_eq!(revoked.certificates.len(), 1);
     assert_eq!(
         lab.revoked_serials(),
         [format!("{:0>32}", one.record.serial)]
@@ -310,7 +310,7 @@ fn what_is_revoked_is_on_the_list_and_stays_so() {
         .revoke("pump-7", RevocationReason::Unspecified, lab.now)
         .unwrap();
     assert_eq!(
-        rest[0].serial, two.record.serial,
+        rest.certificates[0].serial, two.record.serial,
         "a name stands for all that is still good"
     );
     lab.ca

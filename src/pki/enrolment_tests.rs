@@ -270,6 +270,47 @@ fn idn_11_what_is_revoked_expired_or_not_on_record_renews_nothing() {
 }
 
 #[test]
+fn idn_11_a_name_that_is_revoked_cannot_enrol_with_the_token_that_it_had() {
+    let lab = Lab::new();
+    let ca = DeviceCa::open(&lab.folder).unwrap();
+    let names = DeviceNames::named("pump-7").unwrap();
+    let wanted = request(&[("CN", "pump-7")]);
+    let revoke = |key: &str| {
+        let revoked = ca.revoke(key, RevocationReason::KeyCompromise, lab.now);
+        revoked.map(|revoked| (revoked.certificates.len(), revoked.token))
+    };
+    // Of a device that has fetched nothing yet.
+    let token = lab.token(&names);
+    let other = lab.token(&DeviceNames::named("pump-8").unwrap());
+    let applicant = lab.by_token("pump-7", &token).unwrap();
+    assert_eq!(revoke("pump-7").unwrap(), (0, true));
+    assert!(lab.by_token("pump-7", &token).is_err());
+    let late = lab.ask(&applicant, Wish::First, &wanted).unwrap_err();
+    assert!(
+        late.starts_with("the name has no enrolment token"),
+        "{late}"
+    );
+    assert!(matches!(revoke("pump-7"), Err(PkiError::Unknown(_))));
+    assert!(lab.by_token("pump-8", &other).is_ok(), "another's");
+    // Of one that has a certificate, and a token for the next.
+    let applicant = lab.by_token("pump-7", &lab.token(&names)).unwrap();
+    lab.ask(&applicant, Wish::First, &wanted).unwrap();
+    let serial = ca.list().unwrap().pop().unwrap().serial;
+    let token = lab.token(&names);
+    // One certificate is not the name: what takes its place may be under way.
+    assert_eq!(revoke(&serial).unwrap(), (1, false));
+    let applicant = lab.by_token("pump-7", &token).unwrap();
+    lab.ask(&applicant, Wish::First, &wanted).unwrap();
+    let token = lab.token(&names);
+    assert_eq!(revoke("pump-7").unwrap(), (1, true));
+    assert!(lab.by_token("pump-7", &token).is_err());
+    assert!(matches!(revoke("pump-7"), Err(PkiError::AlreadyRevoked(_))));
+    // Whom the operator invites again may come again.
+    let token = lab.token(&names);
+    assert!(lab.by_token("pump-7", &token).is_ok());
+}
+
+#[test]
 fn a_name_has_no_more_valid_certificates_than_it_may() {
     let lab = Lab::new();
     let wanted = request(&[("CN", "pump-7")]);

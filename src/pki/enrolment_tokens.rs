@@ -121,9 +121,9 @@ impl EnrolmentTokens {
         Ok(token)
     }
 
-    /// Uses it up. Whoever comes with it next finds none.
-    pub(super) fn remove(&mut self, name: &str) {
-        self.tokens.remove(name);
+    /// Uses it up. Whoever comes with it next finds none. `false`: there was none.
+    pub(super) fn remove(&mut self, name: &str) -> bool {
+        self.tokens.remove(name).is_some()
     }
 
     /// Under the ledger's lock, so that no two commands write over one another.

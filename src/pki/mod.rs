@@ -30,7 +30,7 @@ mod server_ca;
 pub use crate::identity::io::files;
 
 pub use self::authority::Protection;
-pub use self::device_ca::{DeviceCa, Issued, Validity};
+pub use self::device_ca::{DeviceCa, Issued, Revocation, Validity};
 pub use self::device_name::{DeviceNames, InvalidName};
 pub use self::enrolment::{Applicant, Enrolment, EnrolmentError, Fault, Wish};
 pub use self::error::PkiError;
