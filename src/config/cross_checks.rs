@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::sections::{Config, ListenerConfig};
+use crate::admin::AdminConfig;
 use crate::identity::Method;
 use crate::net::config::ClientAuth;
 use crate::net::{TlsConfig, Transport};
@@ -45,6 +46,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     }
     if let Some(admin) = &config.admin {
         tls(&mut found, &["admin"], &admin.tls);
+        web_logins(&mut found, admin);
         if !admin.certificate_roles.is_empty() && admin.tls.client_auth == ClientAuth::Off {
             found.at(
                 &["admin", "certificate_roles"],
@@ -235,6 +237,20 @@ fn tls(found: &mut Findings<'_>, owner: &[&str], section: &TlsConfig) {
             &path("crl"),
             "has no effect without client_auth: optional or required",
         );
+    }
+}
+
+/// Who logs in on the web has shown a name and a password; what a login is kept as has no room for a second proof, nor for one that ends by itself.
+fn web_logins(found: &mut Findings<'_>, admin: &AdminConfig) {
+    for (index, step) in admin.authenticate.0.iter().enumerate() {
+        let told = match step.0.as_slice() {
+            [Method::PASSWORD | Method::LDAP] => continue,
+            [other] => format!(
+                "{other} proves no name by a password: logins here are by password or ldap"
+            ),
+            _ => "all: is for listeners; a login here is by password or ldap alone".to_owned(),
+        };
+        found.at(&["admin", "authenticate", &index.to_string()], told);
     }
 }
 
