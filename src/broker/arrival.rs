@@ -8,7 +8,7 @@ use crate::admission::{Admitted, Cause, Door, Grant, Proxied, Refused, Screened,
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::{self, Handshake};
 use crate::mqtt::{ConnAck, Packet, Text, encode_within};
-use crate::router::{Claim, Parked, SessionHandle};
+use crate::router::{Claim, Departure, Parked, SessionHandle};
 use crate::session::{Output, Session, connack};
 use bytes::BytesMut;
 use std::future::Future;
@@ -106,24 +106,20 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         outcome: Outcome::Permitted,
         ..event_about(subject)
     };
-    if !node.record(event) {
-        let departure = crate::router::Departure {
+    // Whom a reload stopped trusting while it was let in, or gave other groups: nobody else would look again (IDN-11).
+    let refused = if node.record(event) {
+        node.look_again(&handle).err().map(Cause::Rejected)
+    } else {
+        Some(Cause::Unauditable)
+    };
+    if let Some(cause) = refused {
+        let departure = Departure {
             parked: parked.map(|parked| *parked).unwrap_or_default(),
             session_expiry_interval: grant.session_expiry_interval(),
             will: None,
         };
         node.router.depart(&handle, departure, Instant::now());
-        return Err(admitted.refuse(Cause::Unauditable));
-    }
-    // Whom a reload stopped trusting while it was let in: nobody else would look again (IDN-11).
-    if let Err(rejection) = node.back_ends.load().recheck(&subject.identity) {
-        let departure = crate::router::Departure {
-            parked: parked.map(|parked| *parked).unwrap_or_default(),
-            session_expiry_interval: grant.session_expiry_interval(),
-            will: None,
-        };
-        node.router.depart(&handle, departure, Instant::now());
-        return Err(admitted.refuse(Cause::Rejected(rejection)));
+        return Err(admitted.refuse(cause));
     }
     node.router.keep(
         &handle,
@@ -244,3 +240,7 @@ fn greeting(admitted: &Admitted, session_present: bool) -> ConnAck {
     connack.properties.authentication_data = grant.authentication_data().cloned();
     connack
 }
+
+#[cfg(test)]
+#[path = "arrival_tests.rs"]
+mod tests;

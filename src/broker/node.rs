@@ -5,8 +5,9 @@ use crate::admin::Denials;
 use crate::admission::{Cause, Refused, lockout_reason};
 use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
 use crate::identity::io::BackEnds;
+use crate::identity::{Identity, Rejection};
 use crate::limits::Limits;
-use crate::router::{Counters, Router};
+use crate::router::{Counters, Router, SessionHandle};
 use crate::session::MqttConfig;
 use crate::store::Embedded;
 use crate::telemetry::{AuditLog, Metrics};
@@ -44,6 +45,15 @@ impl Node {
 
     pub(super) fn disconnected(&self) {
         self.counters().connected.subtract(1);
+    }
+
+    /// Whether somebody whose proof is older than his session still stands, and his groups of now: what changed in between was told to those who were there.
+    pub(super) fn look_again(&self, handle: &Arc<SessionHandle>) -> Result<(), Rejection> {
+        let back_ends = self.back_ends.load();
+        back_ends.recheck(&handle.rights().subject().identity)?;
+        let now = |identity: &Identity| back_ends.regrouped(identity);
+        self.router.regroup(handle, now);
+        Ok(())
     }
 
     /// Counts a refusal and writes its audit line, and one for the ban that it led to.

@@ -198,6 +198,8 @@ impl Connection {
             return Err(Ending::Misbehaved(ProtocolError::Unauditable));
         }
         self.node.router.reidentify(&self.handle, &subject);
+        let looked = self.node.look_again(&self.handle);
+        looked.map_err(|rejection| withdrawn(rejection.to_string()))?;
         self.rejudge()?;
         self.answer(ReasonCode::Success, answer.unwrap_or_default());
         Ok(())
