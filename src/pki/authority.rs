@@ -78,7 +78,7 @@ impl Authority {
         protection: &Protection<'_>,
         now: SystemTime,
     ) -> Result<Self, PkiError> {
-        files::create_folder(folder).map_err(PkiError::file(folder))?;
+        files::create_folder_inside(folder).map_err(PkiError::file(folder))?;
         let (certificate_path, key_path) = paths(folder, kind);
         if certificate_path.exists() {
             return Err(PkiError::Exists(certificate_path));
@@ -87,9 +87,9 @@ impl Authority {
         let params = authority_params(kind, protection.permit_dns, now)?;
         let certificate = params.self_signed(&key)?;
         let key_pem = key_file::to_pem(&key, protection.passphrase)?;
-        files::create_new(&key_path, key_pem.as_bytes(), files::PRIVATE)
+        files::create_inside(&key_path, key_pem.as_bytes(), files::PRIVATE)
             .map_err(PkiError::file(&key_path))?;
-        files::create_new(
+        files::create_inside(
             &certificate_path,
             certificate.pem().as_bytes(),
             files::PUBLIC,

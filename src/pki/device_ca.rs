@@ -300,8 +300,8 @@ impl DeviceCa {
     pub(super) fn enter(&self, locked: &mut LockedLedger, issued: &Issued) -> Result<(), PkiError> {
         let copy = copy_path(&self.folder, &issued.record);
         let copies = self.folder.join("issued");
-        files::create_folder(&copies).map_err(PkiError::file(&copies))?;
-        files::create_new(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
+        files::create_folder_inside(&copies).map_err(PkiError::file(&copies))?;
+        files::create_inside(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
             .map_err(PkiError::file(&copy))?;
         locked.ledger.certificates.push(issued.record.clone());
         locked.write()
@@ -318,7 +318,7 @@ impl DeviceCa {
         // The ledger first: a revocation that is on record but not yet on the list is made good by the next list.
         locked.write()?;
         let path = self.crl_path();
-        files::replace(&path, pem.as_bytes(), files::PUBLIC).map_err(PkiError::file(&path))?;
+        files::rewrite_for(&path, pem.as_bytes(), files::PUBLIC).map_err(PkiError::file(&path))?;
         Ok(pem)
     }
 }

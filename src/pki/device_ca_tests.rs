@@ -426,6 +426,42 @@ fn files_are_private_and_never_overwritten() {
     assert!(issued.write_to(&out, true).is_ok());
 }
 
+/// An operator works as root for a service that is another user. Only root can give files away; who is not owns them all as it is.
+#[test]
+fn what_the_ca_keeps_is_for_the_owner_of_its_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let folder = std::env::temp_dir().join(format!("wardgate-ca-{:032x}", rand::random::<u128>()));
+    std::fs::create_dir(&folder).unwrap();
+    let _ = chown(&folder, Some(12_345), Some(12_346));
+    let owner = |path: &Path| {
+        let metadata = std::fs::symlink_metadata(path).unwrap();
+        (metadata.uid(), metadata.gid())
+    };
+    let expected = owner(&folder);
+    let (home, now) = (folder.join("ca"), SystemTime::now());
+    let ca = DeviceCa::create(&home, now).unwrap();
+    crate::pki::ServerCa::create(&home, now).unwrap();
+    let names = DeviceNames::named("pump-7").unwrap();
+    for _ in 0..2 {
+        ca.issue(&names, Validity::starting(now), "test").unwrap();
+        let valid = Duration::from_secs(60);
+        crate::pki::Enrolment::token(&home, &names, valid, now).unwrap();
+        ca.write_crl(7, now).unwrap();
+    }
+    let mut found = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(owner(&path), expected, "{}", path.display());
+            folders.extend(path.is_dir().then(|| path.clone()));
+            found.push(path);
+        }
+    }
+    assert!(found.len() >= 12, "{found:?}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_damaged_ca_is_refused() {
     let lab = Lab::new();

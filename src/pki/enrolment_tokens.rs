@@ -134,7 +134,7 @@ impl EnrolmentTokens {
                 reason: error.to_string(),
             })?;
         text.push(b'\n');
-        files::replace(&self.path, &text, files::PRIVATE).map_err(PkiError::file(&self.path))
+        files::rewrite(&self.path, &text).map_err(PkiError::file(&self.path))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -186,13 +185,7 @@ impl Ledger {
 impl LockedLedger {
     pub(super) fn open(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(super::files::PRIVATE)
-            .open(&path)
-            .map_err(PkiError::file(&path))?;
+        let lock = files::open_lock(&path).map_err(PkiError::file(&path))?;
         lock.lock().map_err(PkiError::file(&path))?;
         Ok(Self {
             ledger: Ledger::read(folder)?,
@@ -208,6 +201,6 @@ impl LockedLedger {
                 reason: error.to_string(),
             })?;
         text.push(b'\n');
-        files::replace(&self.path, &text, files::PRIVATE).map_err(PkiError::file(&self.path))
+        files::rewrite(&self.path, &text).map_err(PkiError::file(&self.path))
     }
 }
