@@ -47,7 +47,7 @@ const DAY: Period = Period::from_days(1);
 const YEAR: Period = Period::from_hours(365 * 24);
 
 /// Beyond what the units' own parsers refuse. What limits calls `Count` is from 1 to 1,000,000,000 already.
-pub(super) const RANGES: [Range; 39] = [
+pub(super) const RANGES: [Range; 41] = [
     number("listeners.*.max_connections", 1, 10_000_000),
     size(
         "listeners.*.max_packet_size",
@@ -64,6 +64,8 @@ pub(super) const RANGES: [Range; 39] = [
         MINUTE,
         Period::from_hours(12),
     ),
+    number("admin.est.days", 1, 3650),
+    number("admin.est.certificates_per_name", 1, 1_000_000),
     time(
         "authentication.certificate.expiry_warning",
         Period::ZERO,

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::authority::{Authority, Kind, Protection, whole_seconds};
 use super::enrolment_tokens::EnrolmentTokens;
 use super::key_file::{self, Passphrase};
-use super::ledger::{LockedLedger, Records, copy_path};
+use super::ledger::{LockedLedger, Records, copies, copy_path};
 use super::rules::Rules;
 use super::{
     DeviceNames, PkiError, Record, RevocationReason, Revoked, SigningRequest, State, files,
@@ -299,7 +299,7 @@ impl DeviceCa {
     /// Before anybody holds the certificate, so that nothing exists that cannot be revoked.
     pub(super) fn enter(&self, locked: &mut LockedLedger, issued: &Issued) -> Result<(), PkiError> {
         let copy = copy_path(&self.folder, &issued.record);
-        let copies = self.folder.join("issued");
+        let copies = copies(&self.folder);
         files::create_folder_inside(&copies).map_err(PkiError::file(&copies))?;
         files::create_inside(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
             .map_err(PkiError::file(&copy))?;

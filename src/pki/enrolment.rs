@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::Access;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -13,7 +14,7 @@ use super::authority::{Authority, Kind, whole_seconds};
 use super::certs_only::certs_only;
 use super::enrolment_tokens::{EnrolmentTokens, TokenHash};
 use super::key_file::read_passphrase;
-use super::ledger::{LockedLedger, Records};
+use super::ledger::{LockedLedger, Records, copies};
 use super::rules::Rules;
 use super::{DeviceCa, DeviceNames, PkiError, Record, ServerCa, SigningRequest, State, Validity};
 use crate::identity::{CertificateFacts, Method, check_username};
@@ -111,12 +112,16 @@ impl Enrolment {
         }
     }
 
-    /// Whether certificates could be made now: the CA, its key, its records and its tokens are there and can be written.
+    /// Whether certificates could be made now: the rules permit as many days, and the CA, its key, its records and its tokens are there and can be written.
     pub fn check(&self) -> Result<(), PkiError> {
         self.open()?;
+        Rules::read(&self.folder)?.judge_days(self.days)?;
         EnrolmentTokens::read(&self.folder)?;
-        rustix::fs::access(&self.folder, rustix::fs::Access::WRITE_OK)
-            .map_err(|error| PkiError::file(&self.folder)(error.into()))?;
+        let copies = Some(copies(&self.folder)).filter(|copies| copies.exists());
+        for folder in [&self.folder].into_iter().chain(&copies) {
+            rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| PkiError::file(folder)(error.into()))?;
+        }
         LockedLedger::open(&self.folder).map(drop)
     }
 

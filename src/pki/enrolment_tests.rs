@@ -382,6 +382,36 @@ fn idn_02_damaged_tokens_admit_nobody_and_stop_the_start() {
     assert!(lab.enrolment.check().is_err());
     std::fs::remove_file(lab.folder.join("enrolment.json")).unwrap();
     lab.enrolment.check().unwrap();
+    // A link to nothing is no absence: what it led to may have forbidden something.
+    for name in ["enrolment.json", "issued.json", "rules.yaml"] {
+        let link = lab.folder.join(name);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(lab.folder.join("elsewhere"), &link).unwrap();
+        assert!(lab.enrolment.check().is_err(), "{name}");
+        std::fs::remove_file(link).unwrap();
+        lab.enrolment.check().unwrap();
+    }
     std::fs::remove_file(lab.folder.join("device-ca.key")).unwrap();
+    assert!(lab.enrolment.check().is_err());
+}
+
+#[test]
+fn a_lifetime_that_the_rules_refuse_is_told_before_a_device_asks() {
+    let lab = Lab::new();
+    let rows = [
+        ("common_name: [\"*\"]\n", true),
+        ("common_name: [\"*\"]\ndays_max: 90\n", true),
+        ("common_name: [\"*\"]\ndays_max: 30\n", false),
+        ("common_name: []\n", false),
+        ("common_name: *\n", false),
+    ];
+    for (rules, expected) in rows {
+        std::fs::write(lab.folder.join("rules.yaml"), rules).unwrap();
+        let checked = lab.enrolment.check();
+        assert_eq!(checked.is_ok(), expected, "{rules}: {checked:?}");
+    }
+    std::fs::remove_file(lab.folder.join("rules.yaml")).unwrap();
+    // Root writes everywhere, so that what stands in the way is no folder.
+    std::fs::write(lab.folder.join("issued"), "").unwrap();
     assert!(lab.enrolment.check().is_err());
 }

@@ -1,8 +1,6 @@
 //! One-time tokens, each for the first certificate of one name: shown once, kept as hashes, gone when used.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -60,15 +58,16 @@ impl TokenHash {
 impl EnrolmentTokens {
     pub(super) fn read(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join(FILE);
-        let tokens = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| PkiError::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(source) => return Err(PkiError::File { path, source }),
-        };
-        Ok(Self { path, tokens })
+        let read = files::read_if_there(&path).map_err(PkiError::file(&path))?;
+        let tokens = read.map(|text| serde_json::from_slice(&text)).transpose();
+        let tokens = tokens.map_err(|error| PkiError::Damaged {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            path,
+            tokens: tokens.unwrap_or_default(),
+        })
     }
 
     /// Makes a token for these names. It is nowhere but in the answer.

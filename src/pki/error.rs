@@ -52,6 +52,8 @@ pub enum PkiError {
     },
     #[error("a certificate is valid for 1 to {max} days, not {days}")]
     Days { days: u32, max: u32 },
+    #[error("{} permits {max} days at most, not {days}", rules.display())]
+    DaysPermitted { days: u32, max: u32, rules: PathBuf },
     #[error("the CA certificate itself has expired")]
     AuthorityExpired,
     #[error("nothing issued is called {0:?}")]
@@ -102,6 +104,7 @@ impl PkiError {
             | Self::Rules(_)
             | Self::Domain { .. }
             | Self::Days { .. }
+            | Self::DaysPermitted { .. }
             | Self::AuthorityExpired
             | Self::Unknown(_)
             | Self::AlreadyRevoked(_)

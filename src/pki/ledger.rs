@@ -1,7 +1,6 @@
 //! What the device CA has issued and revoked, in one file that is replaced whole.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -147,8 +146,12 @@ impl Records {
 
 /// The serial number is hexadecimal of our own making.
 pub(super) fn copy_path(folder: &Path, record: &Record) -> PathBuf {
-    let name = format!("{}.pem", record.serial);
-    folder.join("issued").join(name)
+    copies(folder).join(format!("{}.pem", record.serial))
+}
+
+/// Where the certificates themselves are.
+pub(super) fn copies(folder: &Path) -> PathBuf {
+    folder.join("issued")
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -170,12 +173,10 @@ impl Ledger {
     /// A CA that has issued nothing has no file.
     pub(super) fn read(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(PkiError::File { path, source }),
+        let Some(text) = files::read_if_there(&path).map_err(PkiError::file(&path))? else {
+            return Ok(Self::default());
         };
-        serde_json::from_str(&text).map_err(|error| PkiError::Damaged {
+        serde_json::from_slice(&text).map_err(|error| PkiError::Damaged {
             path,
             reason: error.to_string(),
         })

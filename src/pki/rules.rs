@@ -1,12 +1,10 @@
 //! Which names the device CA certifies: `rules.yaml` in its folder, asked for every certificate, whoever wants it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{DeviceNames, PkiError};
+use super::{DeviceNames, PkiError, files};
 use crate::policy::Glob;
 use crate::yaml;
 
@@ -39,14 +37,15 @@ impl Rules {
     /// Read each time: a change counts from the next certificate on. A file that cannot be read or understood certifies nobody (IDN-2).
     pub(super) fn read(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let document = None;
-                return Ok(Self { path, document });
-            }
-            Err(source) => return Err(PkiError::File { path, source }),
+        let read = files::read_if_there(&path).map_err(PkiError::file(&path))?;
+        let Some(bytes) = read else {
+            let document = None;
+            return Ok(Self { path, document });
         };
+        let text = String::from_utf8(bytes).map_err(|_| PkiError::Damaged {
+            path: path.clone(),
+            reason: "not UTF-8 text".to_owned(),
+        })?;
         let document: Document = yaml::read(&path, &text).map_err(PkiError::Rules)?;
         if document.common_name.is_empty() {
             let problem = crate::problem::Problem::whole(
@@ -61,6 +60,19 @@ impl Rules {
         })
     }
 
+    /// Whether a certificate may be valid for so long.
+    pub(super) fn judge_days(&self, days: u32) -> Result<(), PkiError> {
+        let max = self.document.as_ref().and_then(|rules| rules.days_max);
+        match max.filter(|max| days > *max) {
+            Some(max) => Err(PkiError::DaysPermitted {
+                days,
+                max,
+                rules: self.path.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn judge(&self, names: &DeviceNames, days: u32) -> Result<(), PkiError> {
         let Some(document) = &self.document else {
             return Ok(());
@@ -71,9 +83,7 @@ impl Rules {
             value: value.to_owned(),
             rules: self.path.clone(),
         };
-        if let Some(max) = document.days_max.filter(|max| days > *max) {
-            return Err(PkiError::Days { days, max });
-        }
+        self.judge_days(days)?;
         let own = [name.to_owned()];
         let unit: Vec<String> = names
             .organizational_unit()
@@ -106,6 +116,7 @@ fn fits(pattern: &str, name: &str, value: &str) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn rules(text: &str) -> Result<Rules, PkiError> {
         let folder =
@@ -162,6 +173,24 @@ mod tests {
                 "{name} {unit:?} {dns:?} {uri:?}: {judged:?}"
             );
         }
+    }
+
+    #[test]
+    fn idn_02_rules_that_cannot_be_read_certify_nobody() {
+        let folder =
+            std::env::temp_dir().join(format!("wardgate-rules-{:032x}", rand::random::<u128>()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join(FILE);
+        assert!(Rules::read(&folder).is_ok(), "there is none");
+        std::os::unix::fs::symlink(folder.join("mounted/rules.yaml"), &path).unwrap();
+        assert!(Rules::read(&folder).is_err(), "a link to nothing");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"common_name: [\xff]\n").unwrap();
+        assert!(Rules::read(&folder).is_err(), "no text");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(Rules::read(&folder).is_err(), "a folder");
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
