@@ -46,7 +46,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     }
     if let Some(admin) = &config.admin {
         tls(&mut found, &["admin"], &admin.tls);
-        web_logins(&mut found, admin);
+        web_logins(&mut found, config, admin);
         if !admin.certificate_roles.is_empty() && admin.tls.client_auth == ClientAuth::Off {
             found.at(
                 &["admin", "certificate_roles"],
@@ -241,13 +241,34 @@ fn tls(found: &mut Findings<'_>, owner: &[&str], section: &TlsConfig) {
 }
 
 /// Who logs in on the web has shown a name and a password; what a login is kept as has no room for a second proof, nor for one that ends by itself.
-fn web_logins(found: &mut Findings<'_>, admin: &AdminConfig) {
+fn web_logins(found: &mut Findings<'_>, config: &Config, admin: &AdminConfig) {
+    let methods = &config.authentication;
+    // The default lets in by password where there is a file; a node without one is for tokens and certificates.
+    let is_said = found
+        .root
+        .get("admin")
+        .is_some_and(|admin| admin.node.get("authenticate").is_some());
     for (index, step) in admin.authenticate.0.iter().enumerate() {
+        let is_repeated = admin
+            .authenticate
+            .0
+            .iter()
+            .take(index)
+            .any(|earlier| earlier == step);
         let told = match step.0.as_slice() {
+            [method @ (Method::PASSWORD | Method::LDAP)] if is_repeated => {
+                format!("{method} is listed twice")
+            }
+            [Method::PASSWORD] if is_said && methods.password.is_none() => {
+                "password needs the section authentication.password with its file".to_owned()
+            }
+            [Method::LDAP] if methods.ldap.is_none() => {
+                "ldap needs the section authentication.ldap".to_owned()
+            }
             [Method::PASSWORD | Method::LDAP] => continue,
-            [other] => format!(
-                "{other} proves no name by a password: logins here are by password or ldap"
-            ),
+            [other] => {
+                format!("{other} proves no name by a password: logins here are by password or ldap")
+            }
             _ => "all: is for listeners; a login here is by password or ldap alone".to_owned(),
         };
         found.at(&["admin", "authenticate", &index.to_string()], told);
