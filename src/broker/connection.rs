@@ -48,6 +48,7 @@ pub struct Connection {
     pub(super) sent: u64,
     /// The store wakes this connection when this is committed.
     pub(super) waits_for: Option<Position>,
+    /// When something last came, or was last left unread.
     pub(super) last_received: Instant,
     pub(super) paused_until: Option<Instant>,
     /// Since when the peer has taken nothing of what waits for it.
@@ -320,12 +321,11 @@ impl Connection {
                 reason: "the answer to a challenge did not come in time".into(),
             }));
         }
-        // While we do not read for a limit's sake the client cannot be blamed for its silence.
         let silent = self
             .session
             .silence_limit()
             .is_some_and(|limit| self.last_received + limit <= now);
-        if silent && self.paused_until.is_none() {
+        if silent {
             return Err(Ending::Misbehaved(ProtocolError::KeepAliveTimeout)); // [MQTT-3.1.2-22]
         }
         Ok(())

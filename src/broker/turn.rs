@@ -66,6 +66,8 @@ impl Connection {
             || self.paused_until.is_some()
             || self.session.is_congested()
         {
+            // What we leave unread is no silence: nobody can be blamed for it, and no timer is due for it. [MQTT-3.1.2-22]
+            self.last_received = now;
             return Ok(false);
         }
         let mut scratch = std::mem::take(&mut worker.scratch);

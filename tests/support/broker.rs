@@ -341,6 +341,15 @@ impl Broker {
         }
     }
 
+    /// What the process has used of the processor so far.
+    pub fn processor_time(&self) -> Duration {
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        TICK * ticks.map(|ticks| ticks.parse::<u32>().unwrap()).sum()
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

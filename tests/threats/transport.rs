@@ -392,6 +392,70 @@ fn trn_14_a_peer_that_does_not_read_is_not_hoarded_for() {
 }
 
 #[test]
+fn trn_14_a_client_that_is_paused_costs_nothing_and_is_not_called_silent() {
+    const SLOW: &str = "
+limits: { messages: { per_client: { rate: 10/s, burst: 10, when_exceeded: pause } } }
+";
+    let broker = Setup::new(&format!("{LAB}{SLOW}")).start();
+    let mut wire = broker.dial("lab");
+    wire.send("10 .. s'MQTT' 05 02 0001 <> s'paused'");
+    wire.expect_connack(0);
+    wire.send_bytes(&bytes("30 .. s't' <> 'x'").repeat(4096));
+    let (begin, before) = (Instant::now(), broker.processor_time());
+    // Far past one and a half times its keep alive, and far from the end of the pause.
+    std::thread::sleep(Duration::from_secs(6));
+    let used = broker.processor_time().saturating_sub(before);
+    assert!(used * 4 < begin.elapsed(), "{used:?} for one that waits");
+    assert!(
+        wire.receive_within(Duration::from_millis(1)).is_none(),
+        "closed"
+    );
+}
+
+#[test]
+fn trn_14_a_slow_reader_that_pings_is_not_called_silent() {
+    const MESSAGES: usize = 32;
+    let broker = Setup::lab().start();
+    let mut slow = broker.dial("lab");
+    slow.send("10 .. s'MQTT' 05 02 0004 <> s'slow'");
+    slow.expect_connack(0);
+    slow.send("82 .. 0001 <> s't' 00");
+    slow.expect("90 .. 0001 <*> 00");
+    let mut publisher = broker.dial("lab");
+    connect(&mut publisher, "publisher");
+    // More than the kernel takes for a peer: the broker must stop reading this one.
+    for _ in 0..MESSAGES {
+        publisher.send("30 .. s't' <> 'x'*1000000");
+    }
+    publisher.expect_quiet();
+    let end = Instant::now() + Duration::from_secs(8);
+    let mut pings = 0;
+    while Instant::now() < end {
+        slow.send("c0 00");
+        pings += 1;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (mut messages, mut answers) = (0, 0);
+    while messages < MESSAGES || answers < pings {
+        let packet = slow
+            .receive()
+            .unwrap_or_else(|| panic!("closed after {messages} messages, {answers} answers"));
+        match packet[0] {
+            0x30 => messages += 1,
+            0xd0 => answers += 1,
+            other => panic!(
+                "{other:02x} after {messages} messages: {:02x?}",
+                packet.get(2)
+            ),
+        }
+        if messages < MESSAGES {
+            slow.send("c0 00");
+            pings += 1;
+        }
+    }
+}
+
+#[test]
 fn trn_15_noise_ends_its_connection_and_nothing_else() {
     let mut broker = Setup::new(EVERY_TRANSPORT).start();
     let mut neighbour = broker.dial("tcp");
