@@ -25,7 +25,7 @@ use support::broker::{Broker, LAB, Setup, wardgate};
 const EMBEDDED: &str = "store: { kind: embedded, path: ./data/store, durability: sync }";
 
 const ADMIN: &str = "
-admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key }, authenticate: [password] }
+admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key } }
 ";
 
 fn setup(more: &str) -> Setup {

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::Instant;
 
 const ADMIN: &str = "
-admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key }, authenticate: [password] }
+admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key } }
 ";
 const CALM: &str = "
 limits: { state: { memory: 0 } }
