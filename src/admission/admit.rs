@@ -11,7 +11,7 @@ use crate::net::Stream;
 use crate::policy::Compiled;
 use bytes::BytesMut;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A client that was let in: its grant, its stream, and what it already sent.
 pub struct Admitted {
@@ -28,7 +28,8 @@ impl Identified {
             return Err(refuse(greeted, &subject, cause));
         }
         let client = client(&subject);
-        let user = match greeted.door.limits.enter_user(&client, Instant::now()) {
+        let limits = &greeted.door.limits;
+        let user = match limits.enter_user(&client, Instant::now(), SystemTime::now()) {
             Ok(user) => user,
             Err(refusal) => return Err(refuse(greeted, &subject, refusal.into())),
         };

@@ -4,7 +4,9 @@ use super::connection::{Connection, Entry};
 use super::node::Node;
 use super::panics::Witness;
 use super::pulse::warn_of_end;
-use crate::admission::{Admitted, Cause, Door, Grant, Proxied, Refused, Screened, event_about};
+use crate::admission::{
+    Admitted, Cause, Door, Grant, Proxied, Refused, Screened, client, event_about,
+};
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::{self, Handshake};
 use crate::mqtt::{ConnAck, Packet, Text, encode_within};
@@ -106,9 +108,8 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         outcome: Outcome::Permitted,
         ..event_about(subject)
     };
-    // Whom a reload stopped trusting while it was let in, or gave other groups: nobody else would look again (IDN-11).
     let refused = if node.record(event) {
-        node.look_again(&handle).err().map(Cause::Rejected)
+        still_trusted(node, &handle).err()
     } else {
         Some(Cause::Unauditable)
     };
@@ -157,6 +158,16 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
             output,
         },
     ))
+}
+
+/// Whom a reload stopped trusting or gave other groups, or somebody banned, while it was let in: nobody else would look again (IDN-11).
+fn still_trusted(node: &Node, handle: &Arc<SessionHandle>) -> Result<(), Cause> {
+    node.look_again(handle)?;
+    let rights = handle.rights();
+    let subject = rights.subject();
+    node.limits
+        .judge_again(subject.ip, &client(subject), Instant::now())
+        .map_err(Cause::Limit)
 }
 
 async fn claim(

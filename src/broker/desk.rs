@@ -56,7 +56,7 @@ impl admin::Node for Desk {
         if !node.router.store().accepting() {
             return Err("the store takes nothing: the disk is full or failing".into());
         }
-        match node.limits.standing().shedding {
+        match node.limits.standing(Instant::now()).shedding {
             Stage::Nothing => Ok(()),
             Stage::Newcomers | Stage::SlowConsumers => Err("overloaded: load is being shed".into()),
         }
@@ -75,7 +75,7 @@ impl admin::Node for Desk {
             subscriptions: u64::try_from(node.router.subscription_count()).unwrap_or(u64::MAX),
             policies: policies.len(),
             policy_generation: policies.generation(),
-            limits: node.limits.standing(),
+            limits: node.limits.standing(Instant::now()),
         }
     }
 
@@ -88,7 +88,7 @@ impl admin::Node for Desk {
         let whole = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         node.metrics.render(&State {
             counters: node.counters(),
-            standing: node.limits.standing(),
+            standing: node.limits.standing(Instant::now()),
             sessions: whole(node.router.registry().len()),
             subscriptions: whole(node.router.subscription_count()),
         })

@@ -6,8 +6,9 @@ use crate::admission::{Cause, Refused, lockout_reason};
 use crate::audit::{DecisionId, Event, Kind, Outcome, Sink};
 use crate::identity::io::BackEnds;
 use crate::identity::{Identity, Rejection};
-use crate::limits::Limits;
-use crate::router::{Counters, Router, SessionHandle};
+use crate::limits::{Flapped, Limits, Refusal};
+use crate::mqtt::ReasonCode;
+use crate::router::{Counters, End, Router, SessionHandle};
 use crate::session::MqttConfig;
 use crate::store::Embedded;
 use crate::telemetry::{AuditLog, Metrics};
@@ -62,6 +63,13 @@ impl Node {
         let event = refused.event(decision);
         if let Cause::Limit(refusal) = &refused.cause {
             self.metrics.limit_reached(refusal.label());
+            if let Refusal::Flapping {
+                banned_now: Some(flapped),
+                ..
+            } = refusal
+            {
+                self.banned(&event, flapped);
+            }
         }
         if let Some(lockout) = &refused.lockout {
             self.record(Event {
@@ -75,6 +83,31 @@ impl Node {
         }
         self.record(event);
         decision
+    }
+
+    /// A client came once too often. The connection that it has goes too: two machines that take one session from each other end here.
+    fn banned(&self, refused: &Event, flapped: &Flapped) {
+        let registry = self.router.registry();
+        let session = refused.client_id.as_ref().and_then(|id| registry.find(id));
+        if let Some(session) = session.filter(|session| session.outbox().is_online()) {
+            let rights = session.rights();
+            let owner = &rights.subject().identity;
+            let is_its_own = Some(&owner.namespace) == refused.namespace.as_ref()
+                && Some(&owner.username) == refused.username.as_ref();
+            if is_its_own {
+                session.end(End {
+                    reason_code: ReasonCode::AdministrativeAction,
+                    reason: "banned".into(),
+                });
+            }
+        }
+        self.record(Event {
+            kind: Kind::Ban,
+            outcome: Outcome::Refused,
+            reason: flapped.to_string(),
+            decision: None,
+            ..refused.clone()
+        });
     }
 
     /// Leads from a refusal to its explanation.

@@ -145,6 +145,7 @@ pub struct FailuresConfig {
 pub struct FlappingConfig {
     pub connections: Limit<Count>,
     pub window: Period,
+    /// The first ban; each further one within a day lasts twice as long, up to a day.
     pub ban: Period,
 }
 

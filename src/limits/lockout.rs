@@ -6,14 +6,16 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::Refusal;
-use super::bans::{Ban, BanSubject, Bans};
+use super::ban_list::{Bans, Placed};
+use super::bans::{Ban, BanSubject};
 use super::config::{Count, FailuresConfig};
 use super::gcra::{Epoch, Nanos, Quota, nanos};
 use super::keys::Keys;
 use super::recent::{Recent, Window};
 use super::records::{KEY_LENGTH, Records};
-use super::table::{Table, Weighed};
-use super::wall::{later, unix};
+use super::strikes::Strikes;
+use super::table::Table;
+use super::wall::unix;
 use crate::address::Cidr;
 use crate::identity::{Method, Repute};
 
@@ -40,21 +42,8 @@ pub(super) struct Failures {
     users: Table<Recent>,
     /// Each user at each address.
     pairs: Table<Recent>,
-    bans: Table<Strikes>,
+    strikes: Strikes,
     records: Records,
-}
-
-/// How often an address was banned, until a day after the last ban.
-#[derive(Clone, Copy, Default)]
-struct Strikes {
-    count: u32,
-    until: Nanos,
-}
-
-impl Weighed for Strikes {
-    fn weight(&self, now: Nanos) -> u64 {
-        self.until.saturating_sub(now)
-    }
 }
 
 impl Failures {
@@ -64,7 +53,7 @@ impl Failures {
             addresses: Table::new(CAPACITY),
             users: Table::new(CAPACITY),
             pairs: Table::new(CAPACITY),
-            bans: Table::new(CAPACITY),
+            strikes: Strikes::new(),
             records: Records::new(key),
         }
     }
@@ -143,7 +132,7 @@ impl Failures {
             return None;
         }
         self.addresses.remove(address);
-        let duration = self.strike(address, config.ban.get(), now);
+        let duration = self.strikes.strike(address, config.ban.get(), now);
         let lockout = Lockout {
             address: Cidr::household(attempt.ip),
             method: attempt.method,
@@ -151,14 +140,12 @@ impl Failures {
             duration,
         };
         let until = now.saturating_add(nanos(duration));
-        bans.place_automatic(
-            lockout.address,
-            lockout.method,
-            lockout.to_string(),
+        let placed = Placed {
+            reason: lockout.to_string(),
             until,
-            now,
-            unix(wall),
-        );
+            since: unix(wall),
+        };
+        bans.lock_out(lockout.address, lockout.method, placed, now);
         Some(lockout)
     }
 
@@ -218,24 +205,10 @@ impl Failures {
         now: Nanos,
         wall: SystemTime,
     ) {
-        let (BanSubject::Ip(range), Some(method), None, Some(until)) =
-            (&ban.subject, &ban.method, &ban.by, ban.until)
-        else {
-            return;
-        };
-        let lasts = Duration::from_secs(until.saturating_sub(ban.since));
-        let mut count = 1u32;
-        while growing(config.ban.get(), count) <= lasts && count < u32::BITS {
-            count = count.saturating_add(1);
+        if let (BanSubject::Ip(range), Some(method)) = (&ban.subject, &ban.method) {
+            let key = keys.address_by(range.network(), method);
+            self.strikes.recall(key, config.ban.get(), ban, (now, wall));
         }
-        let ends = later(now, until.saturating_sub(unix(wall)));
-        let strikes = Strikes {
-            count,
-            until: ends.saturating_add(nanos(LONGEST_BAN)),
-        };
-        let key = keys.address_by(range.network(), method);
-        self.bans
-            .update(key, now, |_| strikes, |there| *there = strikes);
     }
 
     /// Failures of a user within the window.
@@ -251,34 +224,11 @@ impl Failures {
             recent.count(Window::new(config.window.get()), now)
         })
     }
-
-    /// How long an address is banned this time: twice as long as the last time, within a day of it.
-    fn strike(&self, address: u64, ban: Duration, now: Nanos) -> Duration {
-        let change = |strikes: &mut Strikes| {
-            let before = if strikes.until > now {
-                strikes.count
-            } else {
-                0
-            };
-            let duration = growing(ban, before);
-            strikes.count = before.saturating_add(1);
-            strikes.until = now.saturating_add(nanos(duration.saturating_add(LONGEST_BAN)));
-            duration
-        };
-        self.bans
-            .update(address, now, |_| Strikes::default(), change)
-    }
 }
 
 /// Nobody comes nearer to a signature by trying: to slow its user would only be a weapon (IDN-13).
 fn is_guessable(method: Method) -> bool {
     method != Method::CERTIFICATE && method != Method::JWT
-}
-
-/// The ban after so many before it.
-fn growing(ban: Duration, before: u32) -> Duration {
-    ban.saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX))
-        .min(LONGEST_BAN.max(ban))
 }
 
 /// Six tries a window, one after another.
@@ -323,7 +273,6 @@ impl std::fmt::Display for Lockout {
 
 /// Entries of each table.
 const CAPACITY: usize = 65_536;
-const LONGEST_BAN: Duration = Duration::from_secs(86_400);
 const SLOWED_TRIES: u64 = 6;
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! On the way of a connection: `screen` (before any byte) → `begin_handshake` (until CONNACK) → `attempt`, then `failed` or
 //! `succeeded` (each login) → `enter_user` → `client_buckets` (each message) and the claims on state.
 
+mod ban_list;
 mod bans;
 mod buckets;
 mod config;
 mod explained;
+mod flapping;
 mod gate;
 mod gcra;
 mod handshakes;
@@ -18,6 +20,7 @@ mod recent;
 mod records;
 mod refusal;
 mod state;
+mod strikes;
 mod table;
 mod tally;
 mod wall;
@@ -28,20 +31,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use self::bans::Bans;
+use self::ban_list::Bans;
 use self::buckets::{Kept, Rules};
+use self::flapping::Flapping;
 use self::gate::{Gate, GateRules};
 use self::gcra::{Epoch, Nanos};
 use self::handshakes::Handshakes;
 use self::keys::Keys;
 use self::lockout::Failures;
-use self::recent::{Recent, Window};
 use self::state::StateQuota;
-use self::table::Table;
 use self::tally::{KeyedSlot, Tallies};
 use crate::identity::{Method, Repute};
 
-pub use self::bans::{Ban, BanError, BanSubject, NotABanSubject};
+pub use self::bans::{Ban, BanError, BanSubject, NotABanSubject, Owner};
 pub use self::buckets::{Charge, ClientBuckets};
 pub use self::config::{
     ByteLimit, BytesConfig, ConnectionsConfig, Count, FailuresConfig, FlappingConfig,
@@ -50,6 +52,7 @@ pub use self::config::{
 };
 pub use self::explained::Explained;
 use self::explained::Used;
+pub use self::flapping::Flapped;
 pub use self::gate::ConnectionSlot;
 pub use self::handshakes::{Evicted, Handshake};
 pub use self::lockout::{Attempt, Lockout};
@@ -68,7 +71,7 @@ pub struct Limits {
     handshakes: Handshakes,
     bans: Bans,
     failures: Failures,
-    flapping: Table<Recent>,
+    flapping: Flapping,
     users: Arc<Tallies>,
     buckets: Arc<Kept>,
     state: StateQuota,
@@ -139,7 +142,7 @@ impl Limits {
             handshakes: Handshakes::default(),
             bans: Bans::default(),
             failures: Failures::new(key),
-            flapping: Table::new(FLAPPING),
+            flapping: Flapping::new(),
             users: Arc::new(Tallies::new(keys.hasher())),
             buckets: Arc::new(Kept::new(keys.hasher())),
             state: StateQuota::new(&keys),
@@ -179,6 +182,19 @@ impl Limits {
         self.screened(&self.settings.load(), ip, &[], self.epoch.nanos(now))
     }
 
+    /// The lists and bans of a client that is almost in: who was banned while it was let in is found by nobody else.
+    pub fn judge_again(
+        &self,
+        ip: IpAddr,
+        client: &Client<'_>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let nanos = self.epoch.nanos(now);
+        self.judge_address(ip, now)?;
+        self.judge_names(client, nanos)?;
+        flapping::judge(&self.bans, client, (self.epoch, nanos))
+    }
+
     /// The slot of a handshake, from accept to CONNACK. To be raced against `evicted()` and `deadline()`.
     pub fn begin_handshake(
         &self,
@@ -216,11 +232,17 @@ impl Limits {
     }
 
     /// An identified client comes in: bans by name, flapping, and the connections of its user.
-    pub fn enter_user(&self, client: &Client<'_>, now: Instant) -> Result<UserSlot, Refusal> {
+    pub fn enter_user(
+        &self,
+        client: &Client<'_>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<UserSlot, Refusal> {
         let now = self.epoch.nanos(now);
         self.judge_names(client, now)?;
         let settings = self.settings.load();
-        self.judge_flapping(&settings.config.flapping, client, now)?;
+        let with = (&settings.config.flapping, &self.bans, &self.keys);
+        self.flapping.come(with, client, (self.epoch, now), wall)?;
         let max = settings.config.connections.per_user.max.bound();
         let slot = self
             .users
@@ -310,6 +332,7 @@ impl Limits {
         let ban = Ban {
             subject,
             method: None,
+            owner: None,
             reason,
             by: Some(by),
             since,
@@ -319,7 +342,7 @@ impl Limits {
         Ok(ban)
     }
 
-    /// Lifts all bans of a subject, those for failed logins too. False: there was none.
+    /// Lifts all bans of a subject, those for failed logins and flapping too. False: there was none.
     pub fn unban(&self, subject: &BanSubject) -> bool {
         self.bans.lift(subject)
     }
@@ -332,9 +355,12 @@ impl Limits {
     /// What was written down before the last stop.
     pub fn restore_bans(&self, bans: Vec<Ban>, now: Instant, wall: SystemTime) {
         let now = self.epoch.nanos(now);
-        let config = &self.settings.load().config.failures;
+        let config = &self.settings.load().config;
         for ban in &bans {
-            self.failures.recall((config, &self.keys), ban, now, wall);
+            self.failures
+                .recall((&config.failures, &self.keys), ban, now, wall);
+            self.flapping
+                .recall((&config.flapping, &self.keys), ban, (now, wall));
         }
         self.bans.restore(bans, now, wall);
     }
@@ -369,12 +395,12 @@ impl Limits {
         self.gate.shed(stage)
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self, now: Instant) -> Standing {
         let (retained_messages, retained_bytes) = self.state.retained();
         Standing {
             connections: self.gate.open(),
             handshakes: self.handshakes.count(),
-            bans: self.bans.count(),
+            bans: self.bans.count(self.epoch.nanos(now)),
             sessions: self.state.sessions(),
             retained_messages,
             retained_bytes,
@@ -456,6 +482,11 @@ impl Limits {
                     || attempt.method == Method::JWT,
                 standing: format!("{of_user} failed logins"),
             },
+            self.flapping.explained(
+                (&settings.config.flapping, &self.bans, &self.keys),
+                client,
+                now,
+            ),
         ];
         all.extend(settings.config.explained(policy.as_slice(), &used, now));
         all
@@ -502,40 +533,6 @@ impl Limits {
         Ok(())
     }
 
-    fn judge_flapping(
-        &self,
-        config: &FlappingConfig,
-        client: &Client<'_>,
-        now: Nanos,
-    ) -> Result<(), Refusal> {
-        let Some(most) = config.connections.get() else {
-            return Ok(());
-        };
-        let window = Window::new(config.window.get());
-        // With its name space and user: nobody can flap in the name of another.
-        let key = self
-            .keys
-            .name(&[client.namespace, client.username, client.client_id]);
-        let until = self.flapping.update(
-            key,
-            now,
-            |_| Recent::default(),
-            |recent| {
-                if recent.full_at <= now && recent.add(window, now) > most.get() {
-                    *recent = Recent::default();
-                    recent.full_at = now.saturating_add(gcra::nanos(config.ban.get()));
-                }
-                recent.full_at
-            },
-        );
-        if until <= now {
-            return Ok(());
-        }
-        Err(Refusal::Flapping {
-            until: self.epoch.instant(until),
-        })
-    }
-
     fn bucket_keys(&self, client: &Client<'_>) -> (u64, u64) {
         let own = self
             .keys
@@ -553,9 +550,6 @@ impl Settings {
         }
     }
 }
-
-/// How many clients the table of flapping remembers.
-const FLAPPING: usize = 32_768;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]

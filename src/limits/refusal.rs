@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::flapping::Flapped;
 use crate::mqtt::ReasonCode;
 
 /// `Display` is for the operator; the peer learns only the reason code.
@@ -40,7 +41,11 @@ pub enum Refusal {
     #[error("the user holds limits.connections.per_user.max connections")]
     UserConnections,
     #[error("the client connects more often than limits.flapping.connections")]
-    Flapping { until: Instant },
+    Flapping {
+        until: Option<Instant>,
+        /// This attempt was one too many.
+        banned_now: Option<Flapped>,
+    },
     #[error("limits.state.sessions sessions exist")]
     Sessions,
     #[error("the user holds limits.state.sessions_per_user sessions")]
@@ -84,10 +89,10 @@ impl Refusal {
 
     /// When to try again, where that is known.
     pub fn until(&self) -> Option<Instant> {
-        if let Self::AddressLockedOut { until } = self {
+        if let Self::AddressLockedOut { until } | Self::Flapping { until, .. } = self {
             return *until;
         }
-        if let Self::UserSlowed { until } | Self::Flapping { until } = self {
+        if let Self::UserSlowed { until } = self {
             return Some(*until);
         }
         None

@@ -46,12 +46,16 @@ fn a_ban_keeps_out_whom_it_names_where_he_is_first_known() {
             screened,
             "{subject}"
         );
-        assert_eq!(limits.enter_user(&ALICE, now).is_ok(), entered, "{subject}");
+        assert_eq!(
+            limits.enter_user(&ALICE, now, WALL).is_ok(),
+            entered,
+            "{subject}"
+        );
         assert_eq!(limits.bans(now, WALL).len(), 1);
         let later = now + Duration::from_secs(60);
         assert!(
             limits.screen(ip("192.0.2.9"), &[], later).is_ok()
-                && limits.enter_user(&ALICE, later).is_ok()
+                && limits.enter_user(&ALICE, later, WALL).is_ok()
         );
         assert!(limits.unban(&subject));
         now = later;
@@ -95,12 +99,12 @@ fn an_address_locked_out_of_every_method_is_refused_before_any_byte() {
 fn a_user_holds_as_many_connections_as_it_may() {
     let (limits, now) = limits("connections: { per_user: { max: 2 } }");
     let held = [
-        limits.enter_user(&ALICE, now),
-        limits.enter_user(&ALICE, now),
+        limits.enter_user(&ALICE, now, WALL),
+        limits.enter_user(&ALICE, now, WALL),
     ];
     assert!(held.iter().all(Result::is_ok));
     assert_eq!(
-        limits.enter_user(&ALICE, now).err(),
+        limits.enter_user(&ALICE, now, WALL).err(),
         Some(Refusal::UserConnections)
     );
     let other = Client {
@@ -108,16 +112,17 @@ fn a_user_holds_as_many_connections_as_it_may() {
         ..ALICE
     };
     assert!(
-        limits.enter_user(&other, now).is_ok(),
+        limits.enter_user(&other, now, WALL).is_ok(),
         "the alice of another name space"
     );
     drop(held);
-    assert!(limits.enter_user(&ALICE, now).is_ok());
+    assert!(limits.enter_user(&ALICE, now, WALL).is_ok());
 }
 
 #[test]
-fn a_client_that_flaps_is_kept_out_for_a_while() {
-    let (limits, now) = limits("flapping: { connections: 3, window: 1m, ban: 5m }");
+fn a_client_that_flaps_is_kept_out_for_longer_each_time() {
+    let yaml = "flapping: { connections: 3, window: 1m, ban: 5m }";
+    let (limits, now) = limits(yaml);
     let at = |seconds| now + Duration::from_secs(seconds);
     let rows = [
         (0, true),
@@ -125,12 +130,17 @@ fn a_client_that_flaps_is_kept_out_for_a_while() {
         (20, true),
         (30, false),
         (300, false),
+        (329, false),
         (331, true),
         (332, true),
+        (333, true),
+        (334, false),
+        (334 + 599, false),
+        (334 + 601, true),
     ];
     for (seconds, expected) in rows {
         assert_eq!(
-            limits.enter_user(&ALICE, at(seconds)).is_ok(),
+            limits.enter_user(&ALICE, at(seconds), WALL).is_ok(),
             expected,
             "{seconds} s"
         );
@@ -140,12 +150,48 @@ fn a_client_that_flaps_is_kept_out_for_a_while() {
         ..ALICE
     };
     for _ in 0..5 {
-        let _ = limits.enter_user(&other, at(400));
+        let _ = limits.enter_user(&other, at(2000), WALL);
     }
     assert!(
-        limits.enter_user(&ALICE, at(401)).is_ok(),
+        limits.enter_user(&ALICE, at(2001), WALL).is_ok(),
         "with another's client identifier"
     );
+}
+
+#[test]
+fn a_ban_for_flapping_is_listed_lifted_and_taken_up_by_the_next_process() {
+    const YAML: &str = "flapping: { connections: 1, window: 1m, ban: 5m }";
+    let (limits, now) = limits(YAML);
+    let wall = WALL + Duration::from_secs(1000);
+    let _first = limits.enter_user(&ALICE, now, wall);
+    let refusals = [(); 2].map(|()| limits.enter_user(&ALICE, now, wall).err().unwrap());
+    let is_new = |refusal: &Refusal| {
+        matches!(
+            refusal,
+            Refusal::Flapping {
+                banned_now: Some(_),
+                ..
+            }
+        )
+    };
+    assert_eq!(refusals.each_ref().map(is_new), [true, false]);
+    let bans = limits.bans(now, wall);
+    let text = serde_json::to_string(&bans).unwrap();
+    assert_eq!(
+        text,
+        r#"[{"client_id":"a","owner":{"namespace":"password","username":"alice"},"reason":"more than 1 connections within 60s, banned for 300s","since":1000,"until":1300}]"#
+    );
+    let (next, now) = self::limits(YAML);
+    next.restore_bans(bans, now, wall + Duration::from_secs(100));
+    let at = |seconds| now + Duration::from_secs(seconds);
+    assert!(next.judge_again(ip("192.0.2.1"), &ALICE, at(199)).is_err());
+    assert!(next.judge_again(ip("192.0.2.1"), &ALICE, at(200)).is_ok());
+    assert_eq!(next.standing(at(199)).bans, 1);
+    assert!(next.unban(&"client_id:a".parse().unwrap()));
+    assert!(next.enter_user(&ALICE, at(1), wall).is_ok());
+    assert!(next.enter_user(&ALICE, at(1), wall).is_err());
+    let again = next.bans(at(1), wall).first().unwrap().reason.clone();
+    assert!(again.ends_with("banned for 600s"), "{again}");
 }
 
 #[test]
@@ -177,7 +223,7 @@ fn a_reload_changes_the_limits_and_forgets_nothing() {
 
 #[test]
 fn a_full_house_still_takes_up_what_the_store_has() {
-    let (limits, _) =
+    let (limits, now) =
         limits("state: { sessions: 1, sessions_per_user: 1, retained: { messages: 1 } }");
     let claims: Vec<_> = (0..5)
         .map(|_| limits.adopt_session("password", "alice"))
@@ -187,20 +233,20 @@ fn a_full_house_still_takes_up_what_the_store_has() {
         limits.claim_session("password", "bob").err(),
         Some(Refusal::Sessions)
     );
-    assert_eq!(limits.standing().sessions, 5);
+    assert_eq!(limits.standing(now).sessions, 5);
     let kept = [
         limits.adopt_retained("password", "alice", 10),
         limits.adopt_retained("password", "alice", 20),
     ];
     assert_eq!(
         (
-            limits.standing().retained_messages,
-            limits.standing().retained_bytes
+            limits.standing(now).retained_messages,
+            limits.standing(now).retained_bytes
         ),
         (2, 30)
     );
     drop((claims, kept));
-    assert_eq!(limits.standing(), Standing::default());
+    assert_eq!(limits.standing(now), Standing::default());
 }
 
 #[test]
@@ -227,7 +273,7 @@ fn lim_07_settings_at_their_ends_do_not_overflow() {
             let _ = limits.failed(&attempt, now, WALL);
             let mut buckets = limits.client_buckets(&ALICE, None);
             let _ = buckets.charge(u64::MAX, u64::MAX, now);
-            let _ = limits.enter_user(&ALICE, now);
+            let _ = limits.enter_user(&ALICE, now, WALL);
             drop((admission, handshake));
         }
     }
@@ -275,12 +321,12 @@ fn explain_tells_what_is_left_to_a_live_client() {
     };
     let told = || -> Vec<String> {
         let all = limits.explain(&attempt, &ALICE, Some(policy), now);
-        let own = all.iter().skip(6);
+        let own = all.iter().skip(7);
         own.map(|explained| format!("{} {}", explained.permits, explained.standing))
             .collect()
     };
     let fresh = told();
-    let _slot = limits.enter_user(&ALICE, now).unwrap();
+    let _slot = limits.enter_user(&ALICE, now, WALL).unwrap();
     let mut buckets = limits.client_buckets(&ALICE, Some(policy));
     let _ = buckets.charge(4, 60, now);
     let live = told();

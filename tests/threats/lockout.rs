@@ -114,25 +114,3 @@ fn idn_13_wrong_certificates_ban_their_address_but_nobody_who_is_known_there() {
         assert_eq!(is_let_in(&broker, &good), known, "known: {known}");
     }
 }
-
-const FLAPPING: &str = "
-listeners:
-  lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [anonymous] }
-limits: { flapping: { connections: 3, window: 10m, ban: 15m } }
-";
-
-#[test]
-fn a_client_that_comes_and_goes_too_often_is_kept_out_and_nobody_else() {
-    let broker = Setup::new(FLAPPING).start();
-    let connack = |id: &str| {
-        let mut wire = broker.dial("lab");
-        wire.send(&format!("10 .. s'MQTT' 05 02 0000 <> s'{id}'"));
-        wire.receive().map(|connack| connack[3])
-    };
-    let codes = [(); 5].map(|()| connack("restless"));
-    assert_eq!(codes, [GOOD, GOOD, GOOD, Some(0x8a), Some(0x8a)]);
-    assert_eq!(connack("steady"), GOOD);
-    broker.await_audit("flapping", |line| {
-        line["event"] == "limit" && line["client_id"] == "restless"
-    });
-}

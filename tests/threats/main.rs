@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bans;
 mod directory;
 mod identity;
 mod lockout;
@@ -27,7 +28,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::path::Path;
 use support::broker::wardgate;
-use support::{Setup, Wire};
+use support::{Broker, Setup, Wire};
 
 /// With `WARDGATE_THREATS=full` as many as the row states, otherwise what a second or two allow. Raises the limit of open files, for broker and test alike.
 fn as_many(stated: usize, usual: usize) -> usize {
@@ -48,6 +49,41 @@ fn with_users(listeners: &str) -> Setup {
         add_user(setup.path(), name, "right");
     }
     setup
+}
+
+/// For [`ctl`].
+const ADMIN: &str = "
+admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key } }
+";
+
+/// Asks the running node by the program itself.
+fn ctl(broker: &Broker, arguments: &[&str]) -> String {
+    let token = broker.path().join("token");
+    if !token.exists() {
+        let made = wardgate()
+            .args(["ctl", "token", "new", "--scope", "admin", "--config"])
+            .arg(broker.path().join("wardgate.yaml"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(made.stdout).unwrap();
+        fs::write(&token, text.split_whitespace().last().unwrap()).unwrap();
+    }
+    let output = wardgate()
+        .arg("ctl")
+        .args(arguments)
+        .args([
+            "--url",
+            &format!("https://localhost:{}", broker.port("admin")),
+        ])
+        .arg("--token-file")
+        .arg(token)
+        .arg("--ca")
+        .arg(broker.path().join("device-ca.pem"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "ctl {arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn add_user(folder: &Path, name: &str, password: &str) {

@@ -1,51 +1,18 @@
 //! Too much asked of the machine: what is shed, in which order, and who is told. Contract section 6, `state.memory`
 
-use super::support::broker::{LAB, wardgate};
+use super::support::broker::LAB;
 use super::support::wire::PATIENCE;
 use super::support::{Broker, Setup, Wire};
-use super::{connect, with_users};
+use super::{ADMIN, connect, ctl, with_users};
 use std::fs;
 use std::time::Instant;
 
-const ADMIN: &str = "
-admin: { bind: '127.0.0.1:0', tls: { certificate: server.pem, private_key: server.key } }
-";
 const CALM: &str = "
 limits: { state: { memory: 0 } }
 ";
 const OVERLOADED: &str = "
 limits: { state: { memory: 1MiB } }
 ";
-
-/// Asks the running node by the program itself.
-fn ctl(broker: &Broker, arguments: &[&str]) -> String {
-    let token = broker.path().join("token");
-    if !token.exists() {
-        let made = wardgate()
-            .args(["ctl", "token", "new", "--scope", "admin", "--config"])
-            .arg(broker.path().join("wardgate.yaml"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8(made.stdout).unwrap();
-        fs::write(&token, text.split_whitespace().last().unwrap()).unwrap();
-    }
-    let output = wardgate()
-        .arg("ctl")
-        .args(arguments)
-        .args([
-            "--url",
-            &format!("https://localhost:{}", broker.port("admin")),
-        ])
-        .arg("--token-file")
-        .arg(token)
-        .arg("--ca")
-        .arg(broker.path().join("device-ca.pem"))
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "ctl {arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn reload_with(broker: &Broker, from: &str, to: &str) {
     let path = broker.path().join("wardgate.yaml");

@@ -89,7 +89,7 @@ impl Node for Desk {
             subscriptions: 1,
             policies: 1,
             policy_generation: 1,
-            limits: self.limits.standing(),
+            limits: self.limits.standing(Instant::now()),
         }
     }
 

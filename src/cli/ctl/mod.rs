@@ -357,6 +357,7 @@ impl Command {
                     "ip",
                     "username",
                     "client_id",
+                    "owner",
                     "method",
                     "until",
                     "by",

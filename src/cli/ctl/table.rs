@@ -106,6 +106,11 @@ fn cell(value: Option<&Value>) -> String {
             .map(|item| cell(Some(item)))
             .collect::<Vec<_>>()
             .join(", "),
+        Some(Value::Object(members)) => members
+            .iter()
+            .map(|(name, value)| format!("{name} {}", cell(Some(value))))
+            .collect::<Vec<_>>()
+            .join(", "),
         Some(other) => other.to_string(),
     }
 }
