@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime};
 
 /// What became of one filter of a SUBSCRIBE.
 enum Subscribing {
-    Made(QoS, Made),
+    Made(Box<Made>),
     /// With the id of the decision, where a policy or a limit took one.
     Refused(ReasonCode, Option<DecisionId>),
 }
@@ -301,8 +301,8 @@ impl Connection {
         // Each filter is judged alone. (POL-9) [MQTT-3.8.4-5]
         for filter in &subscribe.filters {
             match self.subscribe(filter, subscribe.subscription_identifier)? {
-                Subscribing::Made(granted, made) => {
-                    reason_codes.push(granted_code(granted)); // [MQTT-3.8.4-7]
+                Subscribing::Made(made) => {
+                    reason_codes.push(granted_code(made.granted)); // [MQTT-3.8.4-7]
                     position = position.max(made.position);
                     replays.extend(made.replay);
                 }
@@ -347,12 +347,28 @@ impl Connection {
             maximum_qos: filter.options.maximum_qos.min(settings.max_qos.0),
             ..filter.options
         };
-        let permit = match self
+        let made = self
             .rights
             .permit_subscribe(subscription, options.maximum_qos)
-        {
-            Ok(permit) => permit,
-            Err(denial) => {
+            .map_err(SubscribeError::Denied)
+            .and_then(|permit| {
+                let router = &self.node.router;
+                router.subscribe(&self.handle, permit, options, identifier)
+            });
+        match made {
+            Ok(made) => {
+                self.audit_subscribe(
+                    (subscription, made.granted),
+                    Outcome::Permitted,
+                    String::new(),
+                    Rules {
+                        deciding: Some(made.permit.rule().text()),
+                        audited: made.permit.audited().map(RuleId::text),
+                    },
+                );
+                Ok(Subscribing::Made(Box::new(made)))
+            }
+            Err(SubscribeError::Denied(denial)) => {
                 let decision = self.audit_subscribe(
                     (subscription, options.maximum_qos),
                     Outcome::Refused,
@@ -365,31 +381,11 @@ impl Connection {
                 if denial.disconnects() {
                     return Err(Ending::Misbehaved(ProtocolError::Denied));
                 }
-                return Ok(Subscribing::Refused(ReasonCode::NotAuthorized, decision));
-            }
-        };
-        let granted = options.maximum_qos.min(permit.maximum_qos());
-        let rules = Rules {
-            deciding: Some(permit.rule().text()),
-            audited: permit.audited().map(RuleId::text),
-        };
-        match self
-            .node
-            .router
-            .subscribe(&self.handle, permit, options, identifier)
-        {
-            Ok(made) => {
-                self.audit_subscribe(
-                    (subscription, granted),
-                    Outcome::Permitted,
-                    String::new(),
-                    rules,
-                );
-                Ok(Subscribing::Made(granted, made))
+                Ok(Subscribing::Refused(ReasonCode::NotAuthorized, decision))
             }
             Err(error @ (SubscribeError::TooMany(_) | SubscribeError::Store)) => {
                 let decision = self.audit_subscribe(
-                    (subscription, granted),
+                    (subscription, options.maximum_qos),
                     Outcome::Refused,
                     error.to_string(),
                     Rules::default(),

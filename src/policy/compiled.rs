@@ -95,6 +95,16 @@ impl Compiled {
         }
     }
 
+    /// The permit itself where it is of these very rights, of these policies for this proof with these groups; otherwise it is judged anew.
+    pub fn renew(&self, permit: SubscribePermit, qos: QoS) -> Result<SubscribePermit, Denial> {
+        let stands = permit.generation() == self.generation()
+            && Arc::ptr_eq(permit.subscriber(), &self.subject);
+        if stands {
+            return Ok(permit);
+        }
+        self.permit_subscribe(permit.subscription(), qos)
+    }
+
     /// Judges a message on its way out, with the QoS and RETAIN flag that it would be sent with and the group of a shared subscription.
     pub fn permits_delivery(
         &self,

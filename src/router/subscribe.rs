@@ -6,16 +6,19 @@ use super::publish::share_name;
 use super::retained::Replay;
 use super::store::Replaying;
 use super::{Parked, Router};
-use crate::mqtt::{RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
-use crate::policy::{self, SubscribePermit};
+use crate::mqtt::{QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
+use crate::policy::{self, Denial, SubscribePermit};
 use crate::session::{Delivery, Position, SessionId};
 use std::collections::btree_map;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Why a permitted subscription was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
+    /// The rights changed since it was permitted, and do not permit it now.
+    #[error("{0}")]
+    Denied(Denial),
     #[error("more than {0} subscriptions")]
     TooMany(usize),
     #[error("the session has ended")]
@@ -26,6 +29,9 @@ pub enum SubscribeError {
 
 /// A subscription that was made.
 pub struct Made {
+    /// What it was made by: the one given, or one of newer rights.
+    pub permit: SubscribePermit,
+    pub granted: QoS,
     /// Retained messages that it asks for.
     pub replay: Option<Replay>,
     /// Once this is committed the client may be told.
@@ -42,25 +48,29 @@ impl Router {
         identifier: Option<SubscriptionIdentifier>,
     ) -> Result<Made, SubscribeError> {
         let subscription = permit.subscription().clone();
-        let options = SubscriptionOptions {
-            maximum_qos: options.maximum_qos.min(permit.maximum_qos()),
-            ..options
-        };
-        let checked = permit.delivery() == policy::Delivery::Checked;
-        let subscribed = Subscribed {
-            options,
-            identifier,
-            checked,
-        };
         let mut position = Position::default();
         if self.stored(handle).is_some() && !self.store.accepting() {
             return Err(SubscribeError::Store);
         }
-        let replay = {
+        let (permit, granted, replay) = {
             let mut state = handle.state.lock();
             if state.ended {
                 return Err(SubscribeError::Ended);
             }
+            // Under the lock that a new judgement of the session takes after its rights have changed: either it finds this subscription, or we find those rights (POL-6).
+            let permit = handle
+                .rights()
+                .renew(permit, options.maximum_qos)
+                .map_err(SubscribeError::Denied)?;
+            let options = SubscriptionOptions {
+                maximum_qos: options.maximum_qos.min(permit.maximum_qos()),
+                ..options
+            };
+            let subscribed = Subscribed {
+                options,
+                identifier,
+                checked: permit.delivery() == policy::Delivery::Checked,
+            };
             let maximum = self.settings.load().mqtt.max_subscriptions_per_client;
             let count = state.subscriptions.len();
             let is_new = match state.subscriptions.entry(subscription.clone()) {
@@ -91,9 +101,14 @@ impl Router {
                 let known = replay.as_ref().map(Replay::replaying);
                 position = self.keep_subscription(session, &subscription, subscribed, known);
             }
-            replay
+            (permit, options.maximum_qos, replay)
         };
-        Ok(Made { replay, position })
+        Ok(Made {
+            permit,
+            granted,
+            replay,
+            position,
+        })
     }
 
     /// Where the store has it that the subscription is gone, if there was one. [MQTT-3.10.4-1]

@@ -8,6 +8,7 @@
 )]
 
 mod timers;
+mod withdrawn;
 
 use super::paper::Paper;
 use super::*;
