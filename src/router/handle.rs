@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -23,6 +23,8 @@ pub struct SessionHandle {
     outbox: Outbox,
     /// The owner's rights as they are now; replaced when policies or the identity change.
     rights: ArcSwap<Compiled>,
+    /// How often it was judged again.
+    judged: AtomicU64,
     durable: AtomicBool,
     /// The store has a record of it.
     kept: AtomicBool,
@@ -84,6 +86,7 @@ impl SessionHandle {
             owner: Owner::of(subject),
             outbox: Outbox::default(),
             rights: ArcSwap::new(rights),
+            judged: AtomicU64::new(0),
             durable: AtomicBool::new(false),
             kept: AtomicBool::new(false),
             _claim: claim,
@@ -121,6 +124,16 @@ impl SessionHandle {
     /// Rights made from those of now, whoever else changes them at the same moment.
     pub(super) fn update_rights(&self, update: impl FnMut(&Arc<Compiled>) -> Arc<Compiled>) {
         self.rights.rcu(update);
+    }
+
+    /// Moves on once its rights and its subscriptions are those of a new judgement, and before what waits for it is judged: whoever reads the same before and after
+    /// some work did it by rights that stand, or the judgement finds what came of it.
+    pub fn judged(&self) -> u64 {
+        self.judged.load(Ordering::Acquire)
+    }
+
+    pub(super) fn advance_judged(&self) {
+        self.judged.fetch_add(1, Ordering::Release);
     }
 
     /// Outlives its connection: what it must get is stored before it is acknowledged.

@@ -1,5 +1,7 @@
 //! A store for tests that keeps everything on paper: what it was told can be looked at, and commits happen when the test says so.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::store::{Accepted, Fetch, Page, Replaying, SessionRecord, Store};
 use super::{Gate, SessionHandle, Subscribed};
 use crate::mqtt::{PacketIdentifier, Subscription, TopicName};
@@ -14,7 +16,11 @@ pub struct Paper {
     pub forgetful: bool,
     gate: RwLock<()>,
     state: Mutex<State>,
+    /// By the verb in which they happen.
+    meanwhile: Mutex<BTreeMap<&'static str, Meanwhile>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
@@ -56,6 +62,18 @@ impl Paper {
 
     pub fn retained(&self) -> usize {
         self.state.lock().retained.len()
+    }
+
+    /// Something that others do while the store is asked this: once, on a thread of theirs, and the one who asked goes on when it is done.
+    pub fn meanwhile(&self, verb: &'static str, others: impl FnOnce() + Send + 'static) {
+        self.meanwhile.lock().insert(verb, Box::new(others));
+    }
+
+    fn pause(&self, verb: &'static str) {
+        let others = self.meanwhile.lock().remove(verb);
+        if let Some(others) = others {
+            std::thread::spawn(others).join().unwrap();
+        }
     }
 
     pub fn commit(&self) -> Position {
@@ -104,6 +122,7 @@ impl Store for Paper {
     }
 
     fn accepting(&self) -> bool {
+        self.pause("accepting");
         !self.state.lock().full
     }
 
@@ -112,6 +131,7 @@ impl Store for Paper {
     }
 
     fn publish(&self, accepted: Accepted<'_>) -> Position {
+        self.pause("publish");
         let position = self.next();
         let mut state = self.state.lock();
         for delivery in accepted.deliveries {

@@ -38,13 +38,11 @@ struct Entry {
     claim: Option<RetainedClaim>,
 }
 
-/// Where a new subscription's replay stands.
+/// Where a new subscription's replay stands. What the subscription was granted is not here: that may change before the replay is over (POL-6).
 #[derive(Clone, Debug)]
 pub struct Replay {
     subscription: Subscription,
-    maximum_qos: QoS,
     identifiers: Option<Arc<[SubscriptionIdentifier]>>,
-    checked: bool,
     after: Option<TopicName>,
     as_of: u64,
 }
@@ -159,6 +157,7 @@ impl Retained {
     pub fn resume(
         &self,
         replay: &mut Replay,
+        maximum_qos: QoS,
         policies: Option<&Arc<Policies>>,
         now: Instant,
         mut take: impl FnMut(Delivery) -> bool,
@@ -190,7 +189,7 @@ impl Retained {
                 continue;
             }
             let delivery = Delivery {
-                qos: entry.message.qos().min(replay.maximum_qos),
+                qos: entry.message.qos().min(maximum_qos),
                 message: Arc::clone(&entry.message),
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_identifiers: replay.identifiers.clone(),
@@ -210,11 +209,9 @@ impl Replay {
     fn new(subscription: Subscription, subscribed: Subscribed, as_of: u64) -> Self {
         Self {
             subscription,
-            maximum_qos: subscribed.options.maximum_qos,
             identifiers: subscribed
                 .identifier
                 .map(|identifier| Arc::from([identifier])),
-            checked: subscribed.checked,
             after: None,
             as_of,
         }
@@ -230,10 +227,6 @@ impl Replay {
 
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
-    }
-
-    pub fn is_checked(&self) -> bool {
-        self.checked
     }
 }
 

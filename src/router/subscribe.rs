@@ -142,13 +142,25 @@ impl Router {
             .retained
             .check_author
             .then(|| self.policies.load_full());
-        let (checked, mut left) = (replay.is_checked(), room);
-        if left == 0 {
+        if room == 0 {
             return true;
         }
+        let (judged, mut left) = (handle.judged(), room);
+        // As it is now: a reload may have narrowed it, or taken it, since the replay began (POL-6).
+        let subscribed = {
+            let state = handle.state.lock();
+            state.subscriptions.get(replay.subscription()).copied()
+        };
+        let Some(Subscribed {
+            options, checked, ..
+        }) = subscribed
+        else {
+            return false;
+        };
+        let (maximum_qos, policies) = (options.maximum_qos, policies.as_ref());
         let goes_on = self
             .retained
-            .resume(replay, policies.as_ref(), now, |delivery| {
+            .resume(replay, maximum_qos, policies, now, |delivery| {
                 if !checked || self.permits(handle, &delivery.message, delivery.qos, true, None) {
                     taken.push(delivery);
                     left -= 1;
@@ -156,6 +168,12 @@ impl Router {
                 left > 0
             });
         self.number(handle, taken, replay, goes_on);
+        if handle.judged() != judged {
+            taken.retain(|delivery| {
+                self.permits(handle, &delivery.message, delivery.qos, true, None)
+            });
+            self.withhold(handle);
+        }
         goes_on
     }
 
@@ -207,6 +225,14 @@ impl Router {
                     .retain(|replay| state.subscriptions.contains_key(replay.subscription()));
             }
         }
+        handle.advance_judged();
+        self.withhold(handle);
+        handle.outbox().rejudge();
+    }
+
+    /// What waits for a session and may not reach it any more goes.
+    fn withhold(&self, handle: &SessionHandle) {
+        let rights = handle.rights();
         let refused = handle.outbox().withdraw(|delivery| {
             let share = share_name(delivery.share.as_deref());
             rights.permits_delivery(
@@ -225,7 +251,6 @@ impl Router {
         self.counters
             .withheld
             .add(u64::try_from(refused.len()).unwrap_or(u64::MAX));
-        handle.outbox().rejudge();
     }
 
     pub(super) fn insert(

@@ -72,3 +72,120 @@ fn publish_to(router: &Router, filter: &str) -> bool {
     let route = super::super::route::Route::find(&router.index.read(), &topic, SessionId(0));
     !route.is_empty()
 }
+
+/// What a step of a replay brings, whichever way it goes.
+fn step(
+    router: &Router,
+    handle: &Arc<SessionHandle>,
+    replay: &mut Replay,
+    room: usize,
+) -> (bool, Vec<String>) {
+    let mut taken = Vec::new();
+    let goes_on = router.replay(handle, replay, room, Instant::now(), &mut taken);
+    taken.extend(take(handle));
+    let topics = taken
+        .iter()
+        .map(|delivery| delivery.message.topic().as_str().to_owned());
+    (goes_on, topics.collect())
+}
+
+/// Retained messages of which the second is a secret.
+fn retain_three(router: &Router) {
+    for topic in ["a", "secret/x", "z"] {
+        publish(router, topic, QoS::AtLeastOnce, true, "x");
+    }
+}
+
+fn reload(router: &Router) {
+    router.replace(policies(&format!("{ALLOW}{DENY}")), MqttConfig::default());
+}
+
+#[test]
+fn pol_06_a_replay_under_way_brings_nothing_that_a_reload_forbids() {
+    // With a session expiry interval, and whether the client is away during the reload.
+    for (filter, expiry, away) in [
+        ("#", 0, false),
+        ("#", 60, false),
+        ("#", 60, true),
+        ("secret/#", 60, false),
+        ("secret/#", 60, true),
+    ] {
+        let row = format!("{filter}, expiry {expiry}, away {away}");
+        let router = router_over(MqttConfig::default(), &Arc::new(Paper::default()));
+        retain_three(&router);
+        let handle = open(&router, "late", expiry);
+        let mut replay = subscribe(&router, &handle, filter, QoS::AtLeastOnce, 1).unwrap();
+        if filter == "#" {
+            assert_eq!(
+                step(&router, &handle, &mut replay, 1),
+                (true, vec!["a".to_owned()])
+            );
+        }
+        if away {
+            let departure = Departure {
+                parked: Parked::new(crate::session::Carried::default(), vec![replay]),
+                session_expiry_interval: expiry,
+                will: None,
+            };
+            router.depart(&handle, departure, Instant::now());
+            reload(&router);
+            let rights = Arc::clone(&handle.rights());
+            let Claim::Resumed(_, mut parked) =
+                router.claim(&rights, false, expiry, Instant::now())
+            else {
+                panic!("{row}: it was kept")
+            };
+            let Some(kept) = parked.replays.pop() else {
+                assert_eq!(filter, "secret/#", "{row}");
+                continue;
+            };
+            replay = kept;
+        } else {
+            reload(&router);
+        }
+        let left: &[&str] = if filter == "#" { &["z"] } else { &[] };
+        let (goes_on, topics) = step(&router, &handle, &mut replay, 64);
+        assert_eq!(
+            (goes_on, topics),
+            (
+                false,
+                left.iter().map(|topic| (*topic).to_owned()).collect()
+            ),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn pol_06_a_reload_in_the_middle_of_a_step_is_in_time_for_what_the_step_found() {
+    let store = Arc::new(Paper::default());
+    let router = Arc::new(router_over(MqttConfig::default(), &store));
+    retain_three(&router);
+    let handle = open(&router, "durable", 60);
+    let mut replay = subscribe(&router, &handle, "#", QoS::AtLeastOnce, 1).unwrap();
+    let others = Arc::clone(&router);
+    store.meanwhile("publish", move || reload(&others));
+    let (goes_on, topics) = step(&router, &handle, &mut replay, 64);
+    assert_eq!((goes_on, topics.join(" ")), (false, "a z".to_owned()));
+    assert_eq!(store.rows(&handle), [1, 3], "nor after a restart");
+}
+
+#[test]
+fn pol_06_a_replay_goes_on_with_the_quality_that_is_left() {
+    const NARROW: &str = "version: 1\npolicies:\n  - id: narrow\n    who: { any: true }\n    allow:\n      - publish: \"#\"\n      - subscribe: \"#\"\n        qos: [0]\n";
+    let router = router(MqttConfig::default());
+    retain_three(&router);
+    let handle = open(&router, "late", 0);
+    let mut replay = subscribe(&router, &handle, "#", QoS::AtLeastOnce, 1).unwrap();
+    let mut qualities = Vec::new();
+    for _ in 0..3 {
+        let mut taken = Vec::new();
+        router.replay(&handle, &mut replay, 1, Instant::now(), &mut taken);
+        qualities.extend(taken.iter().map(|delivery| delivery.qos));
+        router.replace(policies(NARROW), MqttConfig::default());
+    }
+    assert_eq!(
+        qualities,
+        [QoS::AtLeastOnce, QoS::AtMostOnce, QoS::AtMostOnce]
+    );
+}
