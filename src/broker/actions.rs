@@ -203,25 +203,18 @@ impl Connection {
         );
     }
 
-    /// The verdict on a recent topic costs a look-up; it carries identity, topic, QoS and retain, and goes when the rights change (POL-6).
     fn permit(
         &mut self,
         topic: &TopicName,
         qos: QoS,
         retain: bool,
     ) -> Result<PublishPermit, Denial> {
-        if let Some(permit) = self.permits.find(topic)
-            && permit.qos() == qos
-            && permit.retain() == retain
-        {
-            return Ok(permit.clone());
-        }
-        let permit = self.rights.permit_publish(topic.clone(), qos, retain)?;
-        if let Some(audited) = permit.audited() {
+        let (permit, is_new) = self
+            .rights
+            .permit_publish(&self.handle, topic, qos, retain)?;
+        if is_new && let Some(audited) = permit.audited() {
             self.tell_audited(&permit, audited);
         }
-        self.permits
-            .remember(topic, || permit.clone().with_detached_topic());
         Ok(permit)
     }
 
@@ -349,7 +342,7 @@ impl Connection {
         };
         let made = self
             .rights
-            .permit_subscribe(subscription, options.maximum_qos)
+            .permit_subscribe(&self.handle, subscription, options.maximum_qos)
             .map_err(SubscribeError::Denied)
             .and_then(|permit| {
                 let router = &self.node.router;
@@ -478,8 +471,7 @@ impl Connection {
     pub(super) fn rejudge(&mut self) -> Result<(), Ending> {
         self.rules = self.door.rules.load_full();
         let node = Arc::clone(&self.node);
-        self.rights = Arc::clone(&self.handle.rights());
-        self.permits.forget();
+        self.rights.renew(&self.handle);
         let handle = Arc::clone(&self.handle);
         self.replays
             .retain(|replay| handle.is_subscribed(replay.subscription()));
@@ -487,7 +479,7 @@ impl Connection {
         node.limits.refresh(
             &mut self.occupied.buckets,
             &client(&subject),
-            policy_limit(&self.rights),
+            policy_limit(self.rights.compiled()),
         );
         if let (Some(tls), Some(peer)) = (&self.rules.tls, &self.peer_tls)
             && let Err(error) = tls.judge(peer, SystemTime::now())

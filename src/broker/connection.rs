@@ -8,8 +8,7 @@ use crate::admission::{Admitted, Door, Occupied, Parts, Rules, event_about};
 use crate::audit::{Event, Kind, Outcome};
 use crate::mqtt::{Disconnect, Packet, ReasonCode, Will};
 use crate::net::{PeerTls, Stream};
-use crate::policy::{Compiled, PublishPermit};
-use crate::router::{Departure, End, Parked, Recent, Replay, RouteCache, SessionHandle};
+use crate::router::{Departure, End, Parked, Replay, Rights, RouteCache, SessionHandle};
 use crate::session::{Output, Position, ProtocolError, Session};
 use bytes::BytesMut;
 use std::future::Future;
@@ -27,12 +26,10 @@ pub struct Connection {
     /// Taken out when the connection ends.
     pub(super) session: Session,
     pub(super) handle: Arc<SessionHandle>,
-    pub(super) rights: Arc<Compiled>,
+    pub(super) rights: Rights,
     /// Its places in every count, and its buckets.
     pub(super) occupied: Occupied,
     pub(super) routes: RouteCache,
-    /// Verdicts on recent topics, for as long as `rights` stand.
-    pub(super) permits: Recent<PublishPermit>,
     /// A packet of which a part has come.
     pub(super) partial: BytesMut,
     pub(super) output: Output,
@@ -111,8 +108,7 @@ impl Connection {
             peer_tls,
         } = grant.into_parts();
         node.connected();
-        // Those of the session: newer than the grant's where a reload came in between (POL-6).
-        let rights = Arc::clone(&entry.handle.rights());
+        let rights = Rights::of(&entry.handle);
         if !Arc::ptr_eq(&rules, &door.rules.load_full()) {
             entry.handle.outbox().rejudge();
         }
@@ -126,7 +122,6 @@ impl Connection {
             waits_for: None,
             occupied,
             routes: RouteCache::default(),
-            permits: Recent::default(),
             partial: BytesMut::new(),
             output: entry.output,
             replays: entry.replays,

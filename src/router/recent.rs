@@ -51,11 +51,6 @@ impl<V> Recent<V> {
     fn len(&self) -> usize {
         self.values.as_ref().map_or(0, |values| values.len())
     }
-
-    pub fn forget(&mut self) {
-        self.values = None;
-        self.passed_over = 0;
-    }
 }
 
 #[cfg(test)]

@@ -96,8 +96,10 @@ fn retain_three(router: &Router) {
     }
 }
 
+/// Nobody may read secrets from here on; who wrote them may go on.
 fn reload(router: &Router) {
-    router.replace(policies(&format!("{ALLOW}{DENY}")), MqttConfig::default());
+    let deny = "    deny:\n      - subscribe: \"secret/#\"\n";
+    router.replace(policies(&format!("{ALLOW}{deny}")), MqttConfig::default());
 }
 
 #[test]
@@ -188,4 +190,39 @@ fn pol_06_a_replay_goes_on_with_the_quality_that_is_left() {
         qualities,
         [QoS::AtLeastOnce, QoS::AtMostOnce, QoS::AtMostOnce]
     );
+}
+
+#[test]
+fn pol_06_a_verdict_of_before_a_reload_passes_nothing_behind_it() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "publisher", 0);
+    let mut rights = Rights::of(&handle);
+    let topic = TopicName::new(text("secret/x"), TopicLimits::default()).unwrap();
+    let mut publish = || rights.permit_publish(&handle, &topic, QoS::AtLeastOnce, false);
+    let judged_now = |permitted: Result<(_, bool), _>| permitted.map(|(_, is_new)| is_new);
+    assert_eq!(judged_now(publish()), Ok(true));
+    assert_eq!(judged_now(publish()), Ok(false), "remembered");
+    // The connection was asked to judge itself, and has not looked yet.
+    router.replace(policies(&format!("{ALLOW}{DENY}")), MqttConfig::default());
+    assert!(publish().is_err());
+    router.replace(policies(ALLOW), MqttConfig::default());
+    assert_eq!(judged_now(publish()), Ok(true));
+    // The same policies for other groups.
+    router.replace(
+        policies(&GROUPED.replace("subscribe", "publish")),
+        MqttConfig::default(),
+    );
+    assert!(publish().is_err());
+    let group = |groups: &[&str]| {
+        let groups: Vec<Arc<str>> = groups.iter().map(|group| Arc::from(*group)).collect();
+        router.regroup(&handle, |identity| {
+            let mut regrouped = identity.clone();
+            regrouped.groups.clone_from(&groups);
+            Some(regrouped)
+        });
+    };
+    group(&["readers"]);
+    assert_eq!(judged_now(publish()), Ok(true));
+    group(&[]);
+    assert!(publish().is_err());
 }
