@@ -26,7 +26,6 @@ const RSA_BITS_MIN: usize = 2048;
 #[derive(Debug)]
 pub(super) struct ClientCertificates {
     anchors: Vec<TrustAnchor<'static>>,
-    subjects: Vec<DistinguishedName>,
     required: bool,
     revocation: Option<RevocationLists>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -62,10 +61,6 @@ impl ClientCertificates {
             RevocationLists::load(config, base).map_err(|mut found| problems.append(&mut found));
         match revocation {
             Ok(revocation) if problems.is_empty() => Ok(Some(Self {
-                subjects: anchors
-                    .iter()
-                    .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
-                    .collect(),
                 anchors,
                 required,
                 revocation,
@@ -119,31 +114,63 @@ impl ClientCertificates {
     }
 }
 
-/// Lets in whom one or the other lets in.
+/// What a handshake asks: lets in whom one of them lets in.
 #[derive(Debug)]
-pub(super) struct EitherOf {
-    one: Arc<ClientCertificates>,
-    other: Arc<ClientCertificates>,
+pub(super) struct AnyOf {
+    all: Vec<Arc<ClientCertificates>>,
     subjects: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl EitherOf {
-    pub(super) fn new(one: &Arc<ClientCertificates>, other: &Arc<ClientCertificates>) -> Self {
-        let mut subjects = one.subjects.clone();
-        let known =
-            |dn: &DistinguishedName| one.subjects.iter().any(|own| own.as_ref() == dn.as_ref());
-        subjects.extend(other.subjects.iter().filter(|dn| !known(dn)).cloned());
-        Self {
-            one: Arc::clone(one),
-            other: Arc::clone(other),
-            subjects,
+impl AnyOf {
+    /// `None`: nobody is asked for a certificate.
+    pub(super) fn new(
+        all: Vec<Arc<ClientCertificates>>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Option<Self> {
+        let mut subjects: Vec<DistinguishedName> = Vec::new();
+        for anchor in all.iter().flat_map(|one| &one.anchors) {
+            let subject = DistinguishedName::in_sequence(&anchor.subject);
+            if !subjects
+                .iter()
+                .any(|known| known.as_ref() == subject.as_ref())
+            {
+                subjects.push(subject);
+            }
         }
+        (!all.is_empty()).then_some(Self {
+            all,
+            subjects,
+            algorithms,
+        })
+    }
+
+    pub(super) fn is_required(&self) -> bool {
+        self.all.iter().any(|one| one.required)
+    }
+
+    pub(super) fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), CertificateRefused> {
+        let mut told = CertificateRefused::UnknownIssuer;
+        for one in &self.all {
+            match one.judge(end_entity, intermediates, now) {
+                Ok(()) => return Ok(()),
+                // Who does not know the issuer cannot say what is wrong with its certificate.
+                Err(refused) if told == CertificateRefused::UnknownIssuer => told = refused,
+                Err(_) => {}
+            }
+        }
+        Err(told)
     }
 }
 
-impl ClientCertVerifier for EitherOf {
+impl ClientCertVerifier for AnyOf {
     fn client_auth_mandatory(&self) -> bool {
-        self.one.required || self.other.required
+        self.is_required()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -156,9 +183,7 @@ impl ClientCertVerifier for EitherOf {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.one
-            .judge(end_entity, intermediates, now)
-            .or_else(|_| self.other.judge(end_entity, intermediates, now))?;
+        self.judge(end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -168,7 +193,7 @@ impl ClientCertVerifier for EitherOf {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.one.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -177,11 +202,11 @@ impl ClientCertVerifier for EitherOf {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.one.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.one.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -227,47 +252,5 @@ fn check_key(leaf: &EndEntityCert<'_>) -> Result<(), CertificateRefused> {
         }
         Ok(_) => Ok(()),
         Err(_) => Err(CertificateRefused::Malformed),
-    }
-}
-
-impl ClientCertVerifier for ClientCertificates {
-    fn client_auth_mandatory(&self) -> bool {
-        self.required
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.subjects
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates, now)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::client_certificates::{ClientCertificates, EitherOf};
+use super::client_certificates::{AnyOf, ClientCertificates};
 use super::revocation::{RevocationList, unix};
 use super::server_names::ServerNames;
 use super::{CertificateRefused, TlsError, tickets};
@@ -24,6 +24,8 @@ use crate::problem::Problem;
 /// another and leaves nothing of this one, so no ticket outlives the trust that it was given under (TRN-5).
 pub struct ServerTls {
     acceptor: TlsAcceptor,
+    /// What the handshake asks, and a resumption again.
+    certificates: Option<Arc<AnyOf>>,
     clients: Option<Arc<ClientCertificates>>,
     /// Let in by the handshake like those of `clients`, and told apart from them ever after.
     devices: Option<Arc<ClientCertificates>>,
@@ -85,12 +87,12 @@ impl ServerTls {
                 return Err(problems);
             }
         };
-        let verifier: Arc<dyn ClientCertVerifier> = match (&clients, &devices) {
-            (Some(one), Some(other)) => Arc::new(EitherOf::new(one, other)),
-            (Some(only), None) | (None, Some(only)) => {
-                Arc::clone(only) as Arc<dyn ClientCertVerifier>
-            }
-            (None, None) => WebPkiClientVerifier::no_client_auth(),
+        let all = clients.iter().chain(&devices).map(Arc::clone).collect();
+        let certificates =
+            AnyOf::new(all, provider.signature_verification_algorithms).map(Arc::new);
+        let verifier = match &certificates {
+            Some(certificates) => Arc::clone(certificates) as Arc<dyn ClientCertVerifier>,
+            None => WebPkiClientVerifier::no_client_auth(),
         };
         let versions: &[&rustls::SupportedProtocolVersion] = match config.min_version {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -121,6 +123,7 @@ impl ServerTls {
         server.max_early_data_size = 0;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
+            certificates,
             clients,
             devices,
         })
@@ -134,11 +137,19 @@ impl ServerTls {
         let stream = self.acceptor.accept(stream).await?;
         let peer = PeerTls::of(stream.get_ref().1);
         if peer.resumed {
-            let now = SystemTime::now();
-            self.judge(&peer, now)
-                .or_else(|refused| self.judge_device(&peer, now).map_err(|_| refused))?;
+            self.judge_resumed(&peer, SystemTime::now())?;
         }
         Ok((stream, peer))
+    }
+
+    /// As the handshake judged it.
+    pub(super) fn judge_resumed(&self, peer: &PeerTls, now: SystemTime) -> Result<(), TlsError> {
+        match (&self.certificates, peer.certificates.split_first()) {
+            (Some(any), Some((leaf, rest))) => Ok(any.judge(leaf, rest, unix(now))?),
+            (Some(any), None) if any.is_required() => Err(TlsError::NoCertificate),
+            (None, Some(_)) => Err(CertificateRefused::NotAskedFor.into()),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Whether the peer shows the certificate of a device, to those that were built to ask for one.
@@ -164,6 +175,7 @@ impl ServerTls {
     pub fn revocation_lists(&self) -> Vec<RevocationList> {
         self.clients
             .iter()
+            .chain(&self.devices)
             .flat_map(|clients| clients.revocation_lists())
             .cloned()
             .collect()

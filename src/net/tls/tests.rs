@@ -8,6 +8,7 @@
 )]
 
 mod certificates;
+mod devices;
 mod handshake;
 mod resumption;
 mod revocation;
