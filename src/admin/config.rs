@@ -78,16 +78,21 @@ impl EstConfig {
 }
 
 impl AdminConfig {
+    /// How the certificates of devices are judged, where they are asked for.
+    pub fn device_tls(&self) -> Option<TlsConfig> {
+        self.est.as_ref().map(|est| est.devices(&self.tls))
+    }
+
     /// The listener's TLS, which with `est` asks for the certificates of devices too.
     pub fn server_tls(&self, base: &Path) -> Result<ServerTls, Vec<Problem>> {
-        let devices = self.est.as_ref().map(|est| est.devices(&self.tls));
+        let devices = self.device_tls();
         // Browsers and curl speak HTTP here, as on a WebSocket listener.
         ServerTls::build_with_devices(&self.tls, devices.as_ref(), base, Transport::Websocket)
     }
 
     /// Every file that [`Self::server_tls`] is made from.
     pub fn tls_files(&self, base: &Path) -> Vec<PathBuf> {
-        let devices = self.est.as_ref().map(|est| est.devices(&self.tls));
+        let devices = self.device_tls();
         let more = devices.iter().flat_map(|devices| devices.files(base));
         self.tls.files(base).into_iter().chain(more).collect()
     }

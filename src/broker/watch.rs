@@ -126,17 +126,38 @@ fn stamps(running: &Running) -> Vec<(String, Stamp)> {
 }
 
 fn stamp(base: &Path, tls: &TlsConfig) -> Stamp {
-    let files = [&tls.certificate, &tls.private_key]
-        .into_iter()
-        .chain(&tls.client_ca)
-        .chain(&tls.crl);
-    files
-        .map(|file| {
-            let path = base.join(file);
-            let stamp = std::fs::metadata(&path)
-                .ok()
-                .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
-            (path, stamp)
-        })
-        .collect()
+    let stamp = |path: PathBuf| {
+        let metadata = std::fs::metadata(&path).ok();
+        let stamp = metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
+        (path, stamp)
+    };
+    tls.files(base).into_iter().map(stamp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::config::CertificateFiles;
+
+    #[test]
+    fn every_file_that_a_listener_is_made_from_is_watched() {
+        let mut tls = TlsConfig::new("server.pem", "server.key");
+        tls.client_ca = vec!["ca.pem".into()];
+        tls.crl = vec!["ca.crl".into()];
+        let files = CertificateFiles {
+            certificate: "named.pem".into(),
+            private_key: "named.key".into(),
+        };
+        tls.sni.insert("gate.example".into(), files);
+        let watched = stamp(Path::new("base"), &tls);
+        let mut names: Vec<String> = watched
+            .iter()
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names.join(" "),
+            "base/ca.crl base/ca.pem base/named.key base/named.pem base/server.key base/server.pem"
+        );
+    }
 }

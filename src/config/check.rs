@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::load::{problem_at, read_text};
@@ -36,13 +37,13 @@ pub fn check(
     let (config, mut problems) = read.unwrap_or_else(|problem| (None, vec![problem]));
     let mut warnings = Vec::new();
     if let Some(config) = config {
+        // The files that it names have mistakes of their own, and nobody wants to hear of them one by one.
+        let files = config.open_files();
         if problems.is_empty() {
-            problems = config.check_files(path);
-            warnings = once_each(config.warnings(path, now));
-        } else {
-            // The files that it names have mistakes of their own, and nobody wants to hear of them one by one.
-            problems.extend(config.files_alone());
+            warnings = once_each(config.warnings(path, &files, now));
+            problems = config.chain_problems(path, &files);
         }
+        problems.extend(files.problems);
         problems.extend(config.out_of_date(now));
     }
     Checked {
@@ -51,52 +52,68 @@ pub fn check(
     }
 }
 
+/// What the settings name, each file opened once, whatever the settings mean together.
+struct Files {
+    problems: Vec<Problem>,
+    /// The sections `tls` that can be served with.
+    tls: Vec<(TlsConfig, Vec<RevocationList>)>,
+    back_ends: Option<Arc<BackEnds>>,
+    policies: Option<Policies>,
+}
+
 impl Config {
-    /// Each file for itself, whatever the settings mean together.
-    fn files_alone(&self) -> Vec<Problem> {
-        let mut problems = self.tls_problems();
-        problems.extend(
-            BackEnds::open(&self.authentication, &self.base)
-                .err()
-                .unwrap_or_default(),
-        );
-        problems.extend(self.load_policies().err().unwrap_or_default());
-        problems
+    fn open_files(&self) -> Files {
+        let mut problems = Vec::new();
+        let mut tls = Vec::new();
+        for (section, transport) in self.tls_sections() {
+            match ServerTls::build(&section, &self.base, transport) {
+                Ok(built) => tls.push((section, built.revocation_lists())),
+                Err(found) => problems.extend(found),
+            }
+        }
+        let admin = self.admin.iter();
+        problems.extend(admin.filter_map(|admin| admin.check_est(&self.base).err()));
+        let mut noted = |found: Vec<Problem>| problems.extend(found);
+        let back_ends = BackEnds::open(&self.authentication, &self.base);
+        let back_ends = back_ends.map_err(&mut noted).ok();
+        let policies = self.load_policies().map_err(&mut noted).ok();
+        Files {
+            problems,
+            tls,
+            back_ends,
+            policies,
+        }
     }
 
-    fn tls_problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for listener in self.listeners.values() {
-            problems.extend(
-                listener
-                    .tls
-                    .iter()
-                    .flat_map(|tls| tls_problems(tls, &self.base, listener.transport)),
-            );
-        }
-        if let Some(admin) = &self.admin {
-            problems.extend(admin.server_tls(&self.base).err().unwrap_or_default());
-            problems.extend(admin.check_est(&self.base).err());
-        }
-        problems
+    /// Every section `tls` there is, with the one by which the devices of `admin.est` are judged.
+    pub(super) fn tls_sections(&self) -> Vec<(TlsConfig, Transport)> {
+        let listeners = self.listeners.values();
+        let listeners =
+            listeners.filter_map(|listener| Some((listener.tls.clone()?, listener.transport)));
+        let admin = self.admin.iter();
+        let admin = admin.flat_map(|admin| [Some(admin.tls.clone()), admin.device_tls()]);
+        let admin = admin.flatten().map(|tls| (tls, Transport::Websocket));
+        listeners.chain(admin).collect()
     }
 
     /// Reads certificates, keys, revocation lists, users and policies, as a start would.
     pub fn check_files(&self, path: &Path) -> Vec<Problem> {
-        let mut problems = self.tls_problems();
-        match BackEnds::open(&self.authentication, &self.base) {
-            Err(found) => problems.extend(found),
-            Ok(back_ends) => {
-                for (name, listener) in &self.listeners {
-                    if let Err(error) = Chain::build(&listener.authenticate, &back_ends) {
-                        let place = ["listeners", name.as_str(), "authenticate"];
-                        problems.push(problem_at(path, &place, error.to_string()));
-                    }
-                }
-            }
-        }
-        problems.extend(self.load_policies().err().unwrap_or_default());
-        once_each(problems)
+        let files = self.open_files();
+        let chains = self.chain_problems(path, &files);
+        once_each(files.problems.into_iter().chain(chains).collect())
+    }
+
+    fn chain_problems(&self, path: &Path, files: &Files) -> Vec<Problem> {
+        let Some(back_ends) = &files.back_ends else {
+            return Vec::new();
+        };
+        let listeners = self.listeners.iter();
+        let told = listeners.filter_map(|(name, listener)| {
+            let error = Chain::build(&listener.authenticate, back_ends).err()?;
+            let place = ["listeners", name.as_str(), "authenticate"];
+            Some(problem_at(path, &place, error.to_string()))
+        });
+        told.collect()
     }
 
     /// The certificates that we would show, and no client believe. They refuse a start, and are no reason to refuse a reload: the node that
@@ -111,38 +128,19 @@ impl Config {
     }
 
     /// What stops no start: policies and revocation lists that do other things than they seem to. `path` is where the settings were read from.
-    fn warnings(&self, path: &Path, now: SystemTime) -> Vec<Problem> {
+    fn warnings(&self, path: &Path, files: &Files, now: SystemTime) -> Vec<Problem> {
         let mut warnings = Vec::new();
-        if let Ok(policies) = self.load_policies() {
+        if let Some(policies) = &files.policies {
             if policies.is_empty() {
                 warnings.push(Problem::whole(path, NO_POLICY));
             }
             warnings.extend_from_slice(policies.warnings());
         }
-        for listener in self.listeners.values() {
-            let Some(tls) = &listener.tls else { continue };
+        for (tls, lists) in &files.tls {
             warnings.extend(net::tls::foreign_lists(tls, &self.base));
-            warnings.extend(self.stale_lists(tls, listener.transport, now));
+            warnings.extend(stale_lists(tls, lists, now));
         }
         warnings
-    }
-
-    fn stale_lists(&self, tls: &TlsConfig, transport: Transport, now: SystemTime) -> Vec<Problem> {
-        let built = ServerTls::build(tls, &self.base, transport);
-        let lists = built.map(|built| built.revocation_lists());
-        let denies = |list: &RevocationList| tls.crl_stale == Doubt::Deny && list.is_stale(now);
-        lists
-            .unwrap_or_default()
-            .into_iter()
-            .filter(denies)
-            .map(|list| {
-                let message = format!(
-                    "its next update was due: no device with a certificate of {} gets in (crl_stale: deny); `wardgate ca crl` writes a new one",
-                    list.issuer
-                );
-                Problem::whole(list.file, message)
-            })
-            .collect()
     }
 
     /// All policy files as one set. A folder stands for the `*.yaml` files in it.
@@ -163,10 +161,16 @@ fn once_each(problems: Vec<Problem>) -> Vec<Problem> {
     once
 }
 
-fn tls_problems(tls: &TlsConfig, base: &Path, transport: Transport) -> Vec<Problem> {
-    ServerTls::build(tls, base, transport)
-        .err()
-        .unwrap_or_default()
+fn stale_lists(tls: &TlsConfig, lists: &[RevocationList], now: SystemTime) -> Vec<Problem> {
+    let denies = |list: &&RevocationList| tls.crl_stale == Doubt::Deny && list.is_stale(now);
+    let told = |list: &RevocationList| {
+        let message = format!(
+            "its next update was due: no device with a certificate of {} gets in (crl_stale: deny); `wardgate ca crl` writes a new one",
+            list.issuer
+        );
+        Problem::whole(&list.file, message)
+    };
+    lists.iter().filter(denies).map(told).collect()
 }
 
 /// The text of each file, in order of path.

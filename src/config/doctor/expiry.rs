@@ -1,11 +1,8 @@
 //! What ends soon, or has ended: certificates, authorities, revocation lists.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Findings;
 use crate::config::Config;
@@ -16,19 +13,15 @@ const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn examine(config: &Config, now: SystemTime, findings: &mut Findings) {
     let ahead = config.authentication.certificate.expiry_warning.get();
-    let listeners = config
-        .listeners
-        .values()
-        .filter_map(|listener| Some((listener.tls.as_ref()?, listener.transport)));
-    let admin = config
-        .admin
-        .iter()
-        .map(|admin| (&admin.tls, Transport::Websocket));
-    for (tls, transport) in listeners.chain(admin) {
-        for path in certificates(tls, &config.base) {
-            judge_file(&path, now, ahead, findings);
+    let mut judged = BTreeSet::new();
+    for (tls, transport) in config.tls_sections() {
+        for path in certificates(&tls, &config.base) {
+            // Listeners share files.
+            if judged.insert(path.clone()) {
+                judge_file(&path, now, ahead, findings);
+            }
         }
-        judge_lists(config, (tls, transport), now, findings);
+        judge_lists(config, (&tls, transport), now, findings);
     }
 }
 
@@ -42,27 +35,15 @@ fn certificates(tls: &TlsConfig, base: &Path) -> Vec<PathBuf> {
 
 fn judge_file(path: &Path, now: SystemTime, ahead: Duration, findings: &mut Findings) {
     // Unreadable: told by `check` already.
-    let Ok(bytes) = std::fs::read(path) else {
-        return;
-    };
-    let mut chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&bytes)
-        .filter_map(|der| Some(der.ok()?.to_vec()))
-        .collect();
-    if chain.is_empty() {
-        chain.push(bytes);
-    }
-    for der in &chain {
-        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-            continue;
-        };
-        let until = system_time(certificate.validity().not_after.timestamp());
-        let at = format!("{} ({})", path.display(), certificate.subject());
-        let from = system_time(certificate.validity().not_before.timestamp());
+    for term in net::tls::terms(path) {
+        let until = system_time(term.not_after.timestamp());
+        let at = format!("{} ({})", path.display(), term.subject);
+        let from = system_time(term.not_before.timestamp());
         if from > now {
             findings.serious(
                 "expiry",
                 at,
-                format!("is not valid before {}", certificate.validity().not_before),
+                format!("is not valid before {}", term.not_before),
                 "the clock of this machine, or another certificate",
             );
             continue;

@@ -280,6 +280,40 @@ fn certificates_and_lists_are_told_before_and_after_their_end() {
     }
 }
 
+/// What the devices of `admin.est` are held against ends too.
+#[test]
+fn the_list_of_devices_that_enrol_is_told_before_and_after_its_next_update() {
+    let scratch = Scratch::new("est");
+    let now = SystemTime::now();
+    crate::pki::DeviceCa::create(&scratch.0.join("ca"), now).unwrap();
+    let ca = crate::pki::ServerCa::create(&scratch.0.join("ca"), now).unwrap();
+    let (certificate, key) = (scratch.0.join("server.pem"), scratch.0.join("server.key"));
+    let issued = ca.issue(&[], now).unwrap();
+    issued.write_to(&certificate, &key, false).unwrap();
+    let text = format!(
+        "listeners: {{ lab: {{ bind: 127.0.0.1:1883, authenticate: [password] }} }}\nadmin: {{ tls: {{ certificate: server.pem, private_key: server.key }}, est: {{ ca: ca }} }}\n{PASSWORD}"
+    );
+    let file = scratch.write("wardgate.yaml", text, 0o600);
+    let config = Config::load(&file, std::iter::empty()).unwrap();
+    for (days, expected) in [
+        (0, None),
+        (300, Some("its next update is due in")),
+        (370, Some("past its next update: no certificate")),
+    ] {
+        let found = config.examine(&file, now + Duration::from_secs(days * 24 * 60 * 60));
+        let list = |finding: &&Finding| finding.at.contains("device-ca.crl");
+        let told = found.iter().find(list);
+        let told = told.map(|finding| (finding.check, finding.found.as_str()));
+        match (told, expected) {
+            (None, None) => {}
+            (Some(("expiry", found)), Some(expected)) => {
+                assert!(found.contains(expected), "in {days} days: {found}");
+            }
+            (told, _) => assert_eq!(told, None, "in {days} days"),
+        }
+    }
+}
+
 #[test]
 fn what_stops_a_start_is_serious() {
     let scratch = Scratch::new("start");

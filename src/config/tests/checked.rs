@@ -1,13 +1,14 @@
 //! What `check` tells of the files that the settings name: problems, and warnings of what starts and is hardly meant.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
 use crate::config::{Checked, check};
 use crate::net::config::ClientAuth;
 use crate::net::tls::fixtures::{Authority, Folder, days, server_files};
+use crate::pki::DeviceCa;
 use crate::problem::Problem;
 
 const POLICY: &str = "version: 1\npolicies:\n  - id: x\n    who: { auth: certificate }\n    allow: [{ publish: \"telemetry/#\" }]\n";
@@ -206,6 +207,48 @@ fn revocation_lists_that_keep_devices_out_are_warned_of() {
         }
         let tls = format!(", crl: [{}]{more}", names.join(", "));
         let found = checked(&folder, &settings(&tls, "policies: [policy.yaml]\n"));
+        assert_told(&told(&found.problems, folder.path()), &[], what);
+        assert_told(&told(&found.warnings, folder.path()), expected, what);
+    }
+}
+
+/// The lists of the admin port, and those that the devices of `admin.est` are held against.
+#[test]
+fn lists_that_shut_the_admin_port_are_warned_of() {
+    let (ca, other) = (Authority::root("ca"), Authority::root("other"));
+    let stale = ca.crl_with(&[], |crl| {
+        crl.this_update = days(-9);
+        crl.next_update = days(-1);
+    });
+    let (lately, long_ago) = (Duration::from_secs(60), Duration::from_secs(400 * 86_400));
+    let rows: [(&str, &[u8], Duration, &[&str]); 4] = [
+        ("good", &ca.crl(&[]), lately, &[]),
+        (
+            "stale",
+            &stale,
+            lately,
+            &["admin.crl: its next update was due"],
+        ),
+        (
+            "of another",
+            &other.crl(&[]),
+            lately,
+            &["admin.crl: issued by CN=other"],
+        ),
+        (
+            "stale for devices",
+            &ca.crl(&[]),
+            long_ago,
+            &["ca/device-ca.crl: its next update was due"],
+        ),
+    ];
+    for (what, list, age, expected) in rows {
+        let (folder, _) = server_files(&ca, ClientAuth::Required);
+        folder.write("policy.yaml", POLICY);
+        folder.write("admin.crl", list);
+        DeviceCa::create(&folder.path().join("ca"), SystemTime::now() - age).unwrap();
+        let admin = "policies: [policy.yaml]\nadmin: { tls: { certificate: server.pem, private_key: server.key, client_auth: optional, client_ca: [ca.pem], crl: [admin.crl] }, est: { ca: ca } }\n";
+        let found = checked(&folder, &settings("", admin));
         assert_told(&told(&found.problems, folder.path()), &[], what);
         assert_told(&told(&found.warnings, folder.path()), expected, what);
     }

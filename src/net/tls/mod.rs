@@ -14,7 +14,7 @@ pub use self::error::{CertificateRefused, TlsError};
 pub use self::foreign_lists::foreign_lists;
 pub use self::revocation::RevocationList;
 pub use self::server::{PeerTls, ServerTls};
-pub use self::validity::out_of_date;
+pub use self::validity::{out_of_date, terms};
 
 #[cfg(test)]
 pub(crate) mod fixtures;
