@@ -8,9 +8,10 @@ use crate::admission::{
     Admitted, Cause, Door, Grant, Proxied, Refused, Screened, client, event_about,
 };
 use crate::audit::{Event, Kind, Outcome};
+use crate::identity::Subject;
 use crate::limits::{self, Handshake};
-use crate::mqtt::{ConnAck, Packet, Text, encode_within};
-use crate::router::{Claim, Departure, Parked, SessionHandle};
+use crate::mqtt::{ConnAck, Packet, ReasonCode, Text, encode_within};
+use crate::router::{Claim, End, Parked, SessionHandle};
 use crate::session::{Output, Session, connack};
 use bytes::BytesMut;
 use std::future::Future;
@@ -102,25 +103,12 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         Err(cause) => return Err(admitted.refuse(cause)),
     };
     let grant = &admitted.grant;
-    let subject = grant.subject();
-    let event = Event {
-        kind: Kind::Authenticate,
-        outcome: Outcome::Permitted,
-        ..event_about(subject)
-    };
-    let refused = if node.record(event) {
-        still_trusted(node, &handle).err()
-    } else {
-        Some(Cause::Unauditable)
-    };
-    if let Some(cause) = refused {
-        let departure = Departure {
-            parked: parked.map(|parked| *parked).unwrap_or_default(),
-            session_expiry_interval: grant.session_expiry_interval(),
-            will: None,
-        };
-        node.router.depart(&handle, departure, Instant::now());
-        return Err(admitted.refuse(cause));
+    // It has a session by now, and whoever changes his mind finds it: what was changed just before goes as it would go then (IDN-11).
+    if let Err(cause) = look_again(node, &handle) {
+        handle.end(End {
+            reason_code: ReasonCode::NotAuthorized,
+            reason: cause.to_string(),
+        });
     }
     node.router.keep(
         &handle,
@@ -160,22 +148,22 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
     ))
 }
 
-/// Whom a reload stopped trusting or gave other groups, or somebody banned, while it was let in: nobody else would look again (IDN-11).
-fn still_trusted(node: &Node, handle: &Arc<SessionHandle>) -> Result<(), Cause> {
-    node.look_again(handle)?;
-    let rights = handle.rights();
-    let subject = rights.subject();
-    node.limits
-        .judge_again(subject.ip, &client(subject), Instant::now())
-        .map_err(Cause::Limit)
-}
-
+/// All that can still refuse the CONNECT comes before the claim: that ends a session, or the wait of a will, and is not undone (SES-2).
 async fn claim(
     node: &Node,
     admitted: &Admitted,
 ) -> Result<(Arc<SessionHandle>, Option<Box<Parked>>), Cause> {
     let grant = &admitted.grant;
     let clean_start = grant.connect().clean_start;
+    still_trusted(node, grant.subject())?;
+    let event = Event {
+        kind: Kind::Authenticate,
+        outcome: Outcome::Permitted,
+        ..event_about(grant.subject())
+    };
+    if !node.record(event) {
+        return Err(Cause::Unauditable);
+    }
     loop {
         match node.router.claim(
             grant.rights(),
@@ -190,9 +178,28 @@ async fn claim(
             Claim::Wait(gone) => {
                 node.metrics.takeovers.add(1);
                 let _ = gone.await;
+                still_trusted(node, grant.subject())?;
             }
         }
     }
+}
+
+/// Whom a reload stopped trusting, or somebody banned, while it was let in (IDN-11).
+fn still_trusted(node: &Node, subject: &Subject) -> Result<(), Cause> {
+    node.back_ends.load().recheck(&subject.identity)?;
+    not_banned(node, subject)
+}
+
+/// The same of somebody who is in the registry by now, with the groups of now.
+fn look_again(node: &Node, handle: &Arc<SessionHandle>) -> Result<(), Cause> {
+    node.look_again(handle)?;
+    not_banned(node, handle.rights().subject())
+}
+
+fn not_banned(node: &Node, subject: &Subject) -> Result<(), Cause> {
+    node.limits
+        .judge_again(subject.ip, &client(subject), Instant::now())
+        .map_err(Cause::Limit)
 }
 
 /// Statements that concern this client and have a placeholder that it cannot fill: an allow matches nothing then, and a deny more (POL-4).

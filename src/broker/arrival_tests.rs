@@ -6,8 +6,10 @@ use super::*;
 use crate::broker::{self, Running};
 use crate::config::Config;
 use crate::identity::password_hash::hash;
-use crate::identity::{Identity, Method, Subject};
-use crate::router::{Departure, SessionHandle};
+use crate::identity::{Identity, Method};
+use crate::limits::BanSubject;
+use crate::mqtt::{QoS, TopicLimits, TopicName, Will};
+use crate::router::Departure;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -39,6 +41,58 @@ fn folder() -> PathBuf {
     folder
 }
 
+/// A broker in this process.
+struct Lab {
+    running: Running,
+    runtime: tokio::runtime::Runtime,
+    folder: PathBuf,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let folder = folder();
+        write_users(&folder, "staff");
+        let file = folder.join("wardgate.yaml");
+        std::fs::write(&file, CONFIGURATION).unwrap();
+        let config = Config::load(&file, []).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let running = runtime.block_on(broker::start(config, &file)).unwrap();
+        Self {
+            running,
+            runtime,
+            folder,
+        }
+    }
+
+    /// A CONNECT of alice's `phone` that waits for the earlier connection to go, which was proved with what held until now.
+    fn connect_and_wait(&self, flags: u8) -> TcpStream {
+        let mut phone = TcpStream::connect(self.running.addresses()["lab"]).unwrap();
+        phone
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        let mut connect =
+            b"\x10\x21\0\x04MQTT\x05\xc0\0\0\0\0\x05phone\0\x05alice\0\x06secret".to_vec();
+        connect[9] |= flags;
+        phone.write_all(&connect).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while self.running.node().metrics.takeovers.value() == 0 {
+            assert!(Instant::now() < deadline, "the login did not come so far");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        phone
+    }
+
+    fn stop(self) {
+        self.runtime
+            .block_on(self.running.stop(Duration::from_secs(30)));
+        std::fs::remove_dir_all(self.folder).unwrap();
+    }
+}
+
 /// An earlier connection of alice's `phone`, which the test alone can end.
 fn earlier(running: &Running) -> Arc<SessionHandle> {
     let router = &running.node().router;
@@ -56,35 +110,15 @@ fn earlier(running: &Running) -> Arc<SessionHandle> {
     .unwrap()
 }
 
+const CLEAN_START: u8 = 2;
+
 #[test]
 fn idn_11_groups_that_change_during_a_login_are_those_of_the_session() {
-    let folder = folder();
-    write_users(&folder, "staff");
-    let file = folder.join("wardgate.yaml");
-    std::fs::write(&file, CONFIGURATION).unwrap();
-    let config = Config::load(&file, []).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let running = runtime.block_on(broker::start(config, &file)).unwrap();
-    let (node, before) = (Arc::clone(running.node()), earlier(&running));
-    let mut phone = TcpStream::connect(running.addresses()["lab"]).unwrap();
-    phone
-        .set_read_timeout(Some(Duration::from_secs(120)))
-        .unwrap();
-    phone
-        .write_all(b"\x10\x21\0\x04MQTT\x05\xc2\0\0\0\0\x05phone\0\x05alice\0\x06secret")
-        .unwrap();
-    // Proved with the groups of now, and waiting for the earlier connection to go.
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while node.metrics.takeovers.value() == 0 {
-        assert!(Instant::now() < deadline, "the login did not come so far");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    write_users(&folder, "visitors");
-    runtime.block_on(running.reload_file()).unwrap();
+    let lab = Lab::start();
+    let (node, before) = (Arc::clone(lab.running.node()), earlier(&lab.running));
+    let mut phone = lab.connect_and_wait(CLEAN_START);
+    write_users(&lab.folder, "visitors");
+    lab.runtime.block_on(lab.running.reload_file()).unwrap();
     let departure = Departure {
         parked: Parked::default(),
         session_expiry_interval: 0,
@@ -99,6 +133,52 @@ fn idn_11_groups_that_change_during_a_login_are_those_of_the_session() {
         handle.rights().subject().identity.groups,
         [Arc::from("visitors")]
     );
-    runtime.block_on(running.stop(Duration::from_secs(30)));
-    std::fs::remove_dir_all(folder).unwrap();
+    lab.stop();
+}
+
+#[test]
+fn ses_02_a_login_refused_at_the_last_moment_takes_nothing_from_the_session() {
+    for clean_start in [0, CLEAN_START] {
+        let lab = Lab::start();
+        let (node, before) = (Arc::clone(lab.running.node()), earlier(&lab.running));
+        let mut phone = lab.connect_and_wait(clean_start);
+        let ban = (
+            BanSubject::Username("alice".into()),
+            ("abuse".to_owned(), "an operator".to_owned()),
+        );
+        let now = Instant::now();
+        node.limits
+            .ban(ban.0, None, ban.1, now, SystemTime::now())
+            .unwrap();
+        let topic = TopicName::new(Text::try_from("gone").unwrap(), TopicLimits::default());
+        let will = Will {
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: topic.unwrap(),
+            payload: b"x"[..].into(),
+            will_delay_interval: Some(100),
+            properties: None,
+        };
+        let departure = Departure {
+            parked: Parked::default(),
+            session_expiry_interval: 1000,
+            will: Some(will),
+        };
+        node.router.depart(&before, departure, now);
+        let mut connack = [0; 4];
+        phone.read_exact(&mut connack).unwrap();
+        assert_eq!((connack[0], connack[3]), (0x20, 0x8a), "banned");
+        let handle = node.router.registry().find("phone").unwrap();
+        assert_eq!(handle.id(), before.id());
+        let wills = || node.counters().wills_sent.value();
+        assert_eq!(wills(), 0, "it waits on");
+        node.router.handle_timeout(now + Duration::from_secs(101));
+        assert_eq!(wills(), 1, "it comes when it is due");
+        node.router.handle_timeout(now + Duration::from_secs(1001));
+        assert!(
+            node.router.registry().find("phone").is_none(),
+            "in its time"
+        );
+        lab.stop();
+    }
 }

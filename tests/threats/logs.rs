@@ -159,17 +159,12 @@ fn log_02_every_refusal_has_its_true_reason() {
     );
 }
 
-#[test]
-fn log_03_nobody_enters_unrecorded() {
-    let broker = Broker::lab();
-    let mut inside = broker.dial("lab");
-    connect(&mut inside, "inside");
-    broker.await_audit("the first login", |line| line["client_id"] == "inside");
-    // The folder becomes a file: the trail cannot be written any more.
+/// The trail's folder becomes a file; returns when nobody is let in any more.
+fn stop_the_trail(broker: &Broker) {
     let folder = broker.path().join("data/audit");
     fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "in the way").unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let mut wire = broker.dial("lab");
         wire.send("10 .. s'MQTT' 05 02 0000 <> s'later'");
@@ -183,6 +178,45 @@ fn log_03_nobody_enters_unrecorded() {
         );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+#[test]
+fn ses_02_a_login_that_cannot_be_recorded_takes_nothing_from_the_session() {
+    // With clean start the session would end, and its will come at once; without it the will would not come at all.
+    for (clean, delay) in [(true, 3600), (false, 2)] {
+        let broker = Broker::lab();
+        let mut reader = broker.dial("lab");
+        connect(&mut reader, "reader");
+        reader.send("82 .. 0001 <> s'will' 00");
+        reader.expect("90 .. 0001 <*> 00");
+        let mut device = broker.dial("lab");
+        let delay = format!("{delay:08x}");
+        device.send(&format!(
+            "10 .. s'MQTT' 05 06 0000 <11 00000e10> s'device' <18 {delay}> s'will' s'gone'"
+        ));
+        device.expect_connack(0);
+        broker.await_audit("the first login", |line| line["client_id"] == "device");
+        stop_the_trail(&broker);
+        device.drop_connection();
+        let mut again = broker.dial("lab");
+        let flags = if clean { "02" } else { "00" };
+        again.send(&format!("10 .. s'MQTT' 05 {flags} 0000 <> s'device'"));
+        again.expect("20 .. 00 88 *");
+        if clean {
+            reader.expect_quiet();
+        } else {
+            reader.expect("30 .. s'will' <> 'gone'");
+        }
+    }
+}
+
+#[test]
+fn log_03_nobody_enters_unrecorded() {
+    let broker = Broker::lab();
+    let mut inside = broker.dial("lab");
+    connect(&mut inside, "inside");
+    broker.await_audit("the first login", |line| line["client_id"] == "inside");
+    stop_the_trail(&broker);
     // Live traffic goes on.
     inside.send("32 .. s't' 0001 <> 'x'");
     inside.expect("40 .. 0001 *");
