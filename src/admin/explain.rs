@@ -1,6 +1,5 @@
 //! Why: a question about somebody described, a live client, or a decision that was made. Contract sections 5 and 7.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::answer::{self, Outcome};
 use super::call::Call;
 use super::problem::Problem;
 use crate::admission::{client, policy_limit};
+use crate::identity::jwt::{JwtConfig, Told};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::limits;
 use crate::mqtt::{QoS, Subscription, Text, TopicLimits, TopicName};
@@ -30,7 +30,7 @@ struct Question {
     namespace: Option<String>,
     group: Vec<String>,
     cert: Option<Certificate>,
-    claims: BTreeMap<String, Values>,
+    claims: Option<serde_json::Map<String, Value>>,
     listener: Option<String>,
     protocol: Option<String>,
     action: Option<Action>,
@@ -110,7 +110,7 @@ pub(super) fn explain(call: &Call) -> Outcome {
                 Some(client_id) => node
                     .subject(client_id)
                     .ok_or(Problem::NotFound("no client has this identifier"))?,
-                None => Arc::new(question.subject()?),
+                None => Arc::new(question.subject(&node.jwt())?),
             };
             (subject, attempt, None)
         }
@@ -143,7 +143,11 @@ pub(super) fn explain(call: &Call) -> Outcome {
 }
 
 impl Question {
-    fn subject(&self) -> Result<Subject, Problem> {
+    fn subject(&self, jwt: &JwtConfig) -> Result<Subject, Problem> {
+        let told = match &self.claims {
+            Some(claims) => told(claims, jwt)?,
+            None => Told::default(),
+        };
         let certificate = self
             .cert
             .as_ref()
@@ -151,32 +155,36 @@ impl Question {
         let username = self
             .username
             .clone()
-            .or_else(|| certificate.as_ref()?.common_name.first().cloned());
+            .or_else(|| certificate.as_ref()?.common_name.first().cloned())
+            .or_else(|| told.username.clone());
         let method = match &self.auth {
             Some(name) => policy::method(name)
                 .ok_or_else(|| Problem::BadRequest(format!("no method is called {name:?}")))?,
             None if certificate.is_some() => Method::CERTIFICATE,
-            None if !self.claims.is_empty() => Method::JWT,
+            None if self.claims.is_some() => Method::JWT,
             None if username.is_none() => Method::ANONYMOUS,
             None => Method::PASSWORD,
         };
         let protocol = self.protocol.as_deref().unwrap_or("mqtt");
-        let claims = self
-            .claims
-            .iter()
-            .map(|(name, values)| (name.clone(), values.all()));
+        let namespace = match &self.namespace {
+            Some(namespace) => namespace.clone(),
+            None if method == Method::JWT => jwt.namespace(told.issuer.as_deref()),
+            None => method.0.to_owned(),
+        };
         Ok(Subject {
             identity: Identity {
                 groups: self
                     .group
                     .iter()
                     .map(|group| group.as_str().into())
+                    .chain(told.groups)
                     .collect(),
                 certificate,
-                claims: claims.collect(),
+                claims: told.values,
+                acl: told.acl.map(Arc::new),
                 ..Identity::new(
                     method,
-                    self.namespace.as_deref().unwrap_or(method.0).into(),
+                    namespace.into(),
                     username.unwrap_or_default().into(),
                 )
             },
@@ -188,6 +196,16 @@ impl Question {
             })?,
         })
     }
+}
+
+/// As a token's claims are read at a login.
+fn told(claims: &serde_json::Map<String, Value>, jwt: &JwtConfig) -> Result<Told, Problem> {
+    let refused = |error| Problem::BadRequest(format!("claims: this token is refused: {error}"));
+    let told = jwt.rules().told(claims).map_err(refused)?;
+    if let Some(acl) = &told.acl {
+        policy::read_token(acl).map_err(refused)?;
+    }
+    Ok(told)
 }
 
 impl Certificate {

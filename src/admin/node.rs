@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::Denials;
 use crate::audit::{Event, Unauditable};
+use crate::identity::jwt::JwtConfig;
 use crate::identity::{Credentials, Identity, Rejection, Role, Subject};
 use crate::limits::{BanSubject, Explained, Limits, Standing};
 use crate::policy::Policies;
@@ -32,6 +33,8 @@ pub trait Node: Send + Sync + 'static {
     /// Why the node cannot take on work, in words that say nothing of clients.
     fn readiness(&self) -> Result<(), String>;
     fn status(&self) -> Status;
+    /// What a token's claims stand for.
+    fn jwt(&self) -> JwtConfig;
     /// The settings in force, secrets redacted.
     fn effective_configuration(&self) -> Value;
     /// Prometheus text.

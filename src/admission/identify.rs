@@ -7,6 +7,7 @@ use crate::identity::jwt::looks_like_a_token;
 use crate::identity::{Credentials, Identity, Method, Rejection, Repute, Subject};
 use crate::limits::{Attempt, Lockout};
 use crate::mqtt::Text;
+use crate::policy::read_token;
 use crate::secret::Secret;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -53,7 +54,7 @@ impl Greeted {
                 Err(cause) => return Err(self.refuse_exchange(cause, username)),
             }
         }
-        match self.rules.chain.identify(credentials).await {
+        match prove(&self.rules.chain, credentials).await {
             Ok(identity) => {
                 door.limits.succeeded(
                     &Attempt {
@@ -126,6 +127,15 @@ impl Greeted {
             subject: Arc::new(subject),
         }
     }
+}
+
+/// The word of the chain. A token's list of statements must be one that the policies can read.
+pub async fn prove(chain: &Chain, credentials: Credentials) -> Result<Identity, Rejection> {
+    let identity = chain.identify(credentials).await?;
+    if let Some(acl) = &identity.acl {
+        read_token(acl)?;
+    }
+    Ok(identity)
 }
 
 /// By what the client offers: failures are counted for each method apart (IDN-13).

@@ -17,7 +17,7 @@ pub use self::door::{Door, Rules};
 pub use self::enhanced::{Demand, auth, demand};
 pub use self::grant::{Grant, Occupied, Parts, ends_at};
 pub use self::greet::Greeted;
-pub use self::identify::{Identified, guessed, lockout_reason};
+pub use self::identify::{Identified, guessed, lockout_reason, prove};
 pub use self::refusal::{Cause, Refused, event_about};
 pub use self::screen::{Places, Proxied, Screened};
 pub use self::secure::Secured;

@@ -8,6 +8,7 @@ use crate::admin::{
 use crate::admission::{client, policy_limit};
 use crate::audit::{Event, Sink, Unauditable};
 use crate::identity::io::Chain;
+use crate::identity::jwt::JwtConfig;
 use crate::identity::{
     AuthenticateConfig, Credentials, Identity, Method, Rejection, Role, Step, Subject,
 };
@@ -77,6 +78,11 @@ impl admin::Node for Desk {
             policy_generation: policies.generation(),
             limits: node.limits.standing(Instant::now()),
         }
+    }
+
+    fn jwt(&self) -> JwtConfig {
+        let config = self.running.config();
+        config.authentication.jwt.clone().unwrap_or_default()
     }
 
     fn effective_configuration(&self) -> Value {

@@ -2,7 +2,7 @@
 
 use super::actions::withdrawn;
 use super::connection::{Connection, Ending};
-use crate::admission::{Demand, auth, demand, ends_at, event_about, guessed};
+use crate::admission::{Demand, auth, demand, ends_at, event_about, guessed, prove};
 use crate::audit::{Event, Kind, Outcome};
 use crate::identity::io::Challenge;
 use crate::identity::{
@@ -126,7 +126,7 @@ impl Connection {
         let method = guessed(&credentials, &chain);
         let judging = async move {
             Judged {
-                identity: chain.identify(credentials).await,
+                identity: prove(&chain, credentials).await,
                 method,
                 username,
                 answer,

@@ -48,6 +48,8 @@ pub struct Identity {
     pub certificate: Option<Arc<CertificateNames>>,
     /// Scalar claims as text; a list claim has several values.
     pub claims: BTreeMap<String, Vec<String>>,
+    /// The list of statements that a token brought along.
+    pub acl: Option<Arc<jwt::TokenAcl>>,
     /// When the proof ends (certificate `notAfter`, token `exp`), and the session with it (IDN-11).
     pub valid_until: Option<SystemTime>,
     /// The login that a cookie stood for; only [`Method::COOKIE`] gives one, whatever the claims of a token are called.
@@ -73,6 +75,7 @@ impl Identity {
             groups: Vec::new(),
             certificate: None,
             claims: BTreeMap::new(),
+            acl: None,
             valid_until: None,
             login: None,
             parts: Vec::new(),

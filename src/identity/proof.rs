@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::jwt::TokenAcl;
 use super::{CertificateNames, Identity, Method, Part, Rejection, union};
 
 /// What one authenticator has proved. It becomes an [`Identity`] once it names somebody.
@@ -16,6 +17,7 @@ pub struct Proof {
     pub groups: Vec<Arc<str>>,
     pub certificate: Option<Arc<CertificateNames>>,
     pub claims: BTreeMap<String, Vec<String>>,
+    pub acl: Option<Arc<TokenAcl>>,
     pub valid_until: Option<SystemTime>,
     pub login: Option<Arc<str>>,
 }
@@ -29,6 +31,7 @@ impl Proof {
             groups: Vec::new(),
             certificate: None,
             claims: BTreeMap::new(),
+            acl: None,
             valid_until: None,
             login: None,
         }
@@ -39,7 +42,7 @@ impl Proof {
     pub fn join(proofs: Vec<Self>) -> Result<Identity, Rejection> {
         let mut named: Option<(Method, Arc<str>, Arc<str>)> = None;
         let mut parts = Vec::with_capacity(proofs.len());
-        let (mut certificate, mut valid_until, mut login) = (None, None, None);
+        let (mut certificate, mut valid_until, mut login, mut acl) = (None, None, None, None);
         let mut claims: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for proof in proofs {
             if let Some(username) = proof.username {
@@ -62,6 +65,8 @@ impl Proof {
             certificate = certificate.or(proof.certificate);
             valid_until = earlier(valid_until, proof.valid_until);
             login = login.or(proof.login);
+            // `all:` lists a method once, so that there is one list at most.
+            acl = acl.or(proof.acl);
             parts.push(Part {
                 method: proof.method,
                 groups: proof.groups,
@@ -73,6 +78,7 @@ impl Proof {
             parts: if parts.len() > 1 { parts } else { Vec::new() },
             certificate,
             claims,
+            acl,
             valid_until,
             login,
             ..Identity::new(method, namespace, username)

@@ -129,11 +129,12 @@ impl Assertion {
         let judge = Judge {
             policies,
             applicable: &applicable,
+            token: None,
             values,
         };
         let mut failures = Vec::new();
         for (attempt, expected_allow, at) in &self.attempts {
-            let (allowed, rule) = attempt.judge(judge);
+            let (allowed, verdict) = attempt.judge(judge);
             if allowed != *expected_allow {
                 failures.push(Failure {
                     file: self.file.clone(),
@@ -142,7 +143,8 @@ impl Assertion {
                     subject: Arc::clone(&self.subject),
                     attempt: attempt.clone(),
                     expected_allow: *expected_allow,
-                    decided_by: rule
+                    decided_by: verdict
+                        .rule()
                         .and_then(|rule| policies.rule(rule))
                         .map(|rule| rule.id.clone()),
                 });
@@ -196,7 +198,7 @@ impl Attempt {
         }
     }
 
-    pub(super) fn judge(&self, judge: Judge<'_>) -> (bool, Option<u32>) {
+    pub(super) fn judge(&self, judge: Judge<'_>) -> (bool, Verdict) {
         let (verdict, enough) = match self {
             Self::Publish { topic, qos, retain } => {
                 (judge.publish(topic.as_str(), *qos, *retain).verdict, true)
@@ -208,9 +210,8 @@ impl Attempt {
             }
         };
         match verdict {
-            Verdict::Allowed(rule) => (enough, Some(rule)),
-            Verdict::DeniedBy(rule) => (false, Some(rule)),
-            Verdict::NothingMatched => (false, None),
+            Verdict::Allowed(_) => (enough, verdict),
+            Verdict::DeniedBy(_) | Verdict::Narrowed | Verdict::NothingMatched => (false, verdict),
         }
     }
 

@@ -121,7 +121,7 @@ impl Builder {
         }
     }
 
-    fn statement(
+    pub(super) fn statement(
         &mut self,
         policy: u32,
         id: &str,

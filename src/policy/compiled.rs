@@ -6,6 +6,7 @@ use super::judge::{Judge, Verdict};
 use super::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
 use super::policies::{MessageLimit, Policies};
 use super::rule::{Action, Effect, RuleId};
+use super::token::TokenRules;
 use crate::identity::Subject;
 use crate::mqtt::{QoS, Subscription, TopicName};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct Compiled {
     policies: Arc<Policies>,
     subject: Arc<Subject>,
     applicable: Arc<Applicable>,
+    /// Of this connection alone.
+    token: Option<Arc<TokenRules>>,
     ip: Arc<str>,
 }
 
@@ -25,6 +28,11 @@ impl Policies {
         let values = Values { subject, ip: &ip };
         Compiled {
             applicable: self.shared.share(self.applicable(values)),
+            token: subject
+                .identity
+                .acl
+                .as_deref()
+                .map(|acl| Arc::new(TokenRules::new(acl))),
             policies: Arc::clone(self),
             subject: Arc::clone(subject),
             ip,
@@ -57,6 +65,7 @@ impl Compiled {
                 ))
             }
             Verdict::DeniedBy(rule) => Err(denial(self.rule_id(rule))),
+            Verdict::Narrowed => Err(denial(None).narrowed(self.token_name())),
             Verdict::NothingMatched => Err(denial(None)),
         }
     }
@@ -91,6 +100,7 @@ impl Compiled {
                 ))
             }
             Verdict::DeniedBy(rule) => Err(denial(self.rule_id(rule))),
+            Verdict::Narrowed => Err(denial(None).narrowed(self.token_name())),
             Verdict::NothingMatched => Err(denial(None)),
         }
     }
@@ -143,8 +153,12 @@ impl Compiled {
     pub fn unusable_placeholders(&self) -> Vec<(RuleId, String)> {
         let all = [Action::Publish, Action::Subscribe];
         let rules = all.iter().flat_map(|action| self.applicable.of(*action));
+        let of_token = self.token.iter().flat_map(|token| token.rules());
         let mut found = Vec::new();
-        for rule in rules.filter_map(|number| self.policies.rule(*number)) {
+        for rule in rules
+            .filter_map(|number| self.policies.rule(*number))
+            .chain(of_token)
+        {
             let unusable = |attribute: &&Attribute| match rule.effect {
                 Effect::Allow => attribute
                     .values(self.values())
@@ -170,6 +184,7 @@ impl Compiled {
         Judge {
             policies: &self.policies,
             applicable: &self.applicable,
+            token: self.token.as_deref(),
             values: self.values(),
         }
     }
@@ -181,8 +196,18 @@ impl Compiled {
         }
     }
 
+    /// Who refuses when the token's list allows nothing of it.
+    pub(super) fn token_name(&self) -> Option<RuleId> {
+        self.token.as_ref().map(|token| token.name.clone())
+    }
+
+    /// What the token brought, where it brought a list.
+    pub(super) fn token_list(&self) -> Option<String> {
+        self.token.as_ref().map(|token| token.describe())
+    }
+
     fn rule_id(&self, number: u32) -> Option<RuleId> {
-        self.policies.rule(number).map(|rule| rule.id.clone())
+        self.judge().rule(number).map(|rule| rule.id.clone())
     }
 }
 

@@ -3,12 +3,15 @@
 use super::assertion::Attempt;
 use super::attribute::{Attribute, Values};
 use super::compiled::Compiled;
-use super::judge::Judge;
+use super::judge::{Judge, Verdict};
 use super::pattern::{Asked, AskedLevel, Level, Pattern, is_unusable};
+use super::permit::Denial;
 use super::policies::{MessageLimit, Policy};
 use super::rule::{Action, Effect, Rule, RuleId};
+use super::token;
 use super::who::{Condition, Holds};
 use crate::identity::Subject;
+use crate::identity::jwt::AclMode;
 use crate::mqtt::QoS;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -30,7 +33,7 @@ pub struct Explanation {
     pub granted_qos: Option<u8>,
     /// Each message of the subscription would be judged again when it is delivered.
     pub checked_at_delivery: bool,
-    /// The deciding `file:line id`; nothing when no statement matched.
+    /// The deciding `file:line id`, or the place in the token's list; nothing when no statement matched.
     pub rule: Option<RuleId>,
     /// The rule in audit mode that would have decided otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +43,9 @@ pub struct Explanation {
     /// What the policies that concern the subject let it send; all of them hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policy_limits: Vec<LimitedBy>,
+    /// The list that the subject's token brought along: its name, what it does, how long it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_list: Option<String>,
     /// The nearest first.
     pub near: Vec<Near>,
     /// Rules about the same action that came near but are not listed.
@@ -91,8 +97,8 @@ impl Compiled {
     /// Judges the attempt as [`Compiled::permit_publish`] and [`Compiled::permit_subscribe`] do, and tells why.
     pub fn explain(&self, attempt: &Attempt) -> Explanation {
         let judge = self.judge();
-        let (allowed, rule) = attempt.judge(judge);
-        let rule = rule.and_then(|number| judge.policies.rule(number));
+        let (allowed, verdict) = attempt.judge(judge);
+        let rule = verdict.rule().and_then(|number| judge.rule(number));
         let (granted_qos, checked, audited) = match attempt {
             Attempt::Publish { topic, qos, retain } => {
                 let judged = judge.publish(topic.as_str(), *qos, *retain);
@@ -121,13 +127,24 @@ impl Compiled {
             retain,
             granted_qos: granted_qos.map(QoS::bits),
             checked_at_delivery: checked,
-            rule: rule.map(|rule| rule.id.clone()),
+            rule: match verdict {
+                Verdict::Narrowed => self.token_name(),
+                Verdict::Allowed(_) | Verdict::DeniedBy(_) | Verdict::NothingMatched => {
+                    rule.map(|rule| rule.id.clone())
+                }
+            },
             audited: audited
-                .and_then(|number| judge.policies.rule(number))
+                .and_then(|number| judge.rule(number))
                 .map(|rule| rule.id.clone()),
-            reason: reason(allowed, rule, granted_qos, qos),
+            reason: match verdict {
+                Verdict::Narrowed => narrowed(attempt.action(), self.token_name()),
+                Verdict::Allowed(_) | Verdict::DeniedBy(_) | Verdict::NothingMatched => {
+                    reason(allowed, rule, granted_qos, qos)
+                }
+            },
             subject: Described::new(self.subject()),
             policy_limits: self.limits().map(LimitedBy::new).collect(),
+            token_list: self.token_list(),
             near: ranked
                 .into_iter()
                 .take(MOST)
@@ -136,6 +153,13 @@ impl Compiled {
             unlisted,
         }
     }
+}
+
+/// As [`super::Denial`] says it.
+fn narrowed(action: Action, by: Option<RuleId>) -> String {
+    Denial::new(action, None, None, false)
+        .narrowed(by)
+        .to_string()
 }
 
 fn reason(allowed: bool, rule: Option<&Rule>, granted: Option<QoS>, wanted: QoS) -> String {
@@ -171,26 +195,49 @@ impl Judge<'_> {
                 if rule.action != action {
                     continue;
                 }
-                let (distance, near) = self.judge_near(rule, policy, &who, attempt);
+                let source = Source {
+                    audit: policy.audit,
+                    description: policy.description.as_deref(),
+                    who: &who,
+                };
+                let (distance, near) = self.judge_near(rule, source, attempt);
                 // Somebody else's rule about something else explains nothing.
                 if distance.0 <= 1 || near.partial {
                     found.push((distance, number, near));
                 }
             }
         }
+        found.extend(self.near_in_token(attempt));
         found
     }
 
-    fn judge_near(
-        self,
-        rule: &Rule,
-        policy: &Policy,
-        who: &WhoFailures,
-        attempt: &Attempt,
-    ) -> (Distance, Near) {
+    /// The token's own statements about the same action: there are few, and all of them are the subject's.
+    fn near_in_token(self, attempt: &Attempt) -> Vec<(Distance, usize, Near)> {
+        let Some(token) = self.token else {
+            return Vec::new();
+        };
+        let everybody = WhoFailures::default();
+        let source = Source {
+            audit: false,
+            description: Some(match token.mode {
+                AclMode::Narrow => "the token's list, without which nothing is allowed",
+                AclMode::Grant => "the token's list, which grants besides the policies",
+            }),
+            who: &everybody,
+        };
+        let first = self.policies.rules.len();
+        let rules = token.of(attempt.action());
+        let near = rules.map(|(place, rule)| {
+            let (distance, near) = self.judge_near(rule, source, attempt);
+            (distance, first.saturating_add(place), near)
+        });
+        near.collect()
+    }
+
+    fn judge_near(self, rule: &Rule, source: Source<'_>, attempt: &Attempt) -> (Distance, Near) {
         let mut failed = match rule.effect {
-            Effect::Allow => who.in_allow.clone(),
-            Effect::Deny => who.in_deny.clone(),
+            Effect::Allow => source.who.in_allow.clone(),
+            Effect::Deny => source.who.in_deny.clone(),
         };
         // Several failing conditions of one `who` are one distance: it is somebody else's.
         let mut steps = usize::from(!failed.is_empty());
@@ -206,6 +253,12 @@ impl Judge<'_> {
             agreeing = levels;
             steps += 1;
             failed.push(message);
+        } else if self
+            .token
+            .is_some_and(|token| rule.policy == token::NO_POLICY && !token.may_count(rule, asked))
+        {
+            steps += 1;
+            failed.push("topic: a token grants nothing that begins with $".to_owned());
         }
         let conditions = condition_failures(rule, attempt);
         steps += conditions.len();
@@ -221,8 +274,8 @@ impl Judge<'_> {
                 Effect::Allow => "allow",
                 Effect::Deny => "deny",
             },
-            audit: policy.audit,
-            description: policy.description.as_deref().map(str::to_owned),
+            audit: source.audit,
+            description: source.description.map(str::to_owned),
             filter: rule.pattern.to_string(),
             filled: rule
                 .pattern
@@ -285,6 +338,14 @@ impl Judge<'_> {
         let length = rule.pattern.levels().len();
         (length, format!("topic: more than {length} levels"))
     }
+}
+
+/// What a rule is part of.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    audit: bool,
+    description: Option<&'a str>,
+    who: &'a WhoFailures,
 }
 
 #[derive(Default)]
@@ -450,6 +511,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "  in audit mode: {audited} would have decided otherwise")?;
         }
         writeln!(f, "  as {}", self.subject)?;
+        if let Some(list) = &self.token_list {
+            writeln!(f, "  with {list}")?;
+        }
         for limit in &self.policy_limits {
             writeln!(f, "  limited by {} to {}", limit.policy, limit.messages)?;
         }

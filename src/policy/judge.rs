@@ -5,6 +5,8 @@ use super::attribute::Values;
 use super::pattern::Asked;
 use super::policies::Policies;
 use super::rule::{Action, Effect, QosSet, Rule};
+use super::token::TokenRules;
+use crate::identity::jwt::AclMode;
 use crate::mqtt::QoS;
 
 /// Up to here asking each rule is quicker than the index.
@@ -15,14 +17,17 @@ const FEW: usize = 24;
 pub(super) struct Judge<'a> {
     pub(super) policies: &'a Policies,
     pub(super) applicable: &'a Applicable,
+    pub(super) token: Option<&'a TokenRules>,
     pub(super) values: Values<'a>,
 }
 
-/// Rule numbers; always the lowest, so that the answer does not depend on how they were found.
+/// Rule numbers, those of the token's list behind those of the policies; always the lowest, so that the answer does not depend on how they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Allowed(u32),
     DeniedBy(u32),
+    /// The policies allow it, the token's list does not.
+    Narrowed,
     NothingMatched,
 }
 
@@ -62,12 +67,14 @@ struct Cover {
 #[derive(Clone, Copy, Default)]
 struct Levels([Option<u32>; 3]);
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     pub(super) fn publish(&self, topic: &str, qos: QoS, retain: bool) -> Judged {
+        let asked = Asked::topic(topic);
         let (mut enforced, mut watched) = (Hits::default(), Hits::default());
         let mut disconnects = false;
-        self.for_each_covering(Action::Publish, Asked::topic(topic), |number, rule| {
-            if !rule.qos.contains(qos) || !rule.takes_retain(retain) {
+        let matches = |rule: &Rule| rule.qos.contains(qos) && rule.takes_retain(retain);
+        self.for_each_covering(Action::Publish, asked, |number, rule| {
+            if !matches(rule) {
                 return;
             }
             let hits = if rule.audit {
@@ -75,19 +82,23 @@ impl Judge<'_> {
             } else {
                 &mut enforced
             };
-            match rule.effect {
-                Effect::Allow => lowest(&mut hits.allow, number),
-                Effect::Deny => {
-                    lowest(&mut hits.deny, number);
-                    disconnects |= self.policy_disconnects(rule);
-                }
+            hits.note(rule.effect, number);
+            disconnects |= rule.effect == Effect::Deny && self.policy_disconnects(rule);
+        });
+        let mut of_token = Hits::default();
+        self.for_each_of_token(Action::Publish, asked, |number, rule| {
+            if matches(rule) {
+                of_token.note(rule.effect, number);
             }
         });
-        let verdict = verdict(enforced.deny, enforced.allow);
+        let verdict = self.verdict(enforced, of_token);
         let audited = match verdict {
             Verdict::Allowed(_) => watched.deny,
-            Verdict::NothingMatched if watched.deny.is_none() => watched.allow,
-            Verdict::NothingMatched | Verdict::DeniedBy(_) => None,
+            Verdict::NothingMatched => match self.verdict(watched, of_token) {
+                Verdict::Allowed(rule) => Some(rule),
+                Verdict::DeniedBy(_) | Verdict::Narrowed | Verdict::NothingMatched => None,
+            },
+            Verdict::Narrowed | Verdict::DeniedBy(_) => None,
         };
         Judged {
             verdict,
@@ -100,7 +111,7 @@ impl Judge<'_> {
     pub(super) fn subscribe(&self, filter: &str, share: Option<&str>, qos: QoS) -> JudgedFilter {
         let asked = Asked::filter(filter);
         let wanted = QosSet::up_to(qos);
-        let (mut enforced, mut watched) = (Cover::default(), Cover::default());
+        let (mut of_policies, mut watched) = (Cover::default(), Cover::default());
         let mut disconnects = false;
         self.for_each_covering(Action::Subscribe, asked, |number, rule| {
             if !rule.takes_share(share) {
@@ -109,36 +120,36 @@ impl Judge<'_> {
             let cover = if rule.audit {
                 &mut watched
             } else {
-                &mut enforced
+                &mut of_policies
             };
-            match rule.effect {
-                Effect::Allow => {
-                    cover.allow.note(rule.qos, number);
-                    if rule.retain.is_none() {
-                        cover.whatever_retain.note(rule.qos, number);
-                    }
-                }
-                // A deny of retained messages only is for delivery to enforce.
-                Effect::Deny if rule.retain.is_some() => {}
-                Effect::Deny => {
-                    cover.deny.note(rule.qos.and(wanted), number);
-                    disconnects |= !rule.audit
-                        && !rule.qos.and(wanted).is_empty()
-                        && self.policy_disconnects(rule);
-                }
+            let denies = cover.note(rule, wanted, number);
+            disconnects |= denies && !rule.audit && self.policy_disconnects(rule);
+        });
+        let mut of_token = Cover::default();
+        self.for_each_of_token(Action::Subscribe, asked, |number, rule| {
+            if rule.takes_share(share) {
+                of_token.note(rule, wanted, number);
             }
         });
+        let enforced = self.cover(of_policies, of_token);
         let granted = enforced.granted(wanted);
         let verdict = match granted.and_then(|qos| enforced.allow.at(qos)) {
             Some(allow) => Verdict::Allowed(allow),
-            None => verdict(enforced.deny.first(), None),
+            None => match enforced.deny.first() {
+                Some(deny) => Verdict::DeniedBy(deny),
+                None if of_policies.granted(wanted).is_some() => Verdict::Narrowed,
+                None => Verdict::NothingMatched,
+            },
         };
         let maximum_qos = granted.unwrap_or_default();
         let certain = enforced.whatever_retain.at(maximum_qos).is_some();
+        let would = self
+            .cover(of_policies.or(watched), of_token)
+            .granted(wanted);
         JudgedFilter {
             judged: Judged {
                 verdict,
-                audited: self.audited_filter(wanted, granted, enforced, watched),
+                audited: audited_filter(granted, would, watched),
                 disconnects: self.closes(verdict, disconnects),
             },
             maximum_qos,
@@ -148,27 +159,86 @@ impl Judge<'_> {
 
     /// Whether a message may be delivered: `qos` and `retain` as they stand in the PUBLISH that would be sent.
     pub(super) fn deliver(&self, topic: &str, qos: QoS, retain: bool, share: Option<&str>) -> bool {
-        let mut hits = Hits::default();
-        self.for_each_covering(Action::Subscribe, Asked::topic(topic), |number, rule| {
-            if rule.audit || !rule.takes_share(share) || !rule.takes_retain(retain) {
-                return;
-            }
-            match rule.effect {
+        let asked = Asked::topic(topic);
+        let matches = |rule: &Rule| {
+            let at_qos = match rule.effect {
                 // `qos` of an allow caps: what was published with less comes with less.
-                Effect::Allow if rule.qos.highest() >= Some(qos) => lowest(&mut hits.allow, number),
-                Effect::Deny if rule.qos.contains(qos) => lowest(&mut hits.deny, number),
-                Effect::Allow | Effect::Deny => {}
+                Effect::Allow => rule.qos.highest() >= Some(qos),
+                Effect::Deny => rule.qos.contains(qos),
+            };
+            at_qos && !rule.audit && rule.takes_share(share) && rule.takes_retain(retain)
+        };
+        let (mut of_policies, mut of_token) = (Hits::default(), Hits::default());
+        self.for_each_covering(Action::Subscribe, asked, |number, rule| {
+            if matches(rule) {
+                of_policies.note(rule.effect, number);
             }
         });
-        matches!(verdict(hits.deny, hits.allow), Verdict::Allowed(_))
+        self.for_each_of_token(Action::Subscribe, asked, |number, rule| {
+            if matches(rule) {
+                of_token.note(rule.effect, number);
+            }
+        });
+        matches!(self.verdict(of_policies, of_token), Verdict::Allowed(_))
+    }
+
+    /// The statement of this number, of a policy or of the token's list.
+    pub(super) fn rule(&self, number: u32) -> Option<&'a Rule> {
+        let number = usize::try_from(number).ok()?;
+        let in_token = || {
+            let place = number.checked_sub(self.policies.rules.len())?;
+            self.token?.rules().get(place)
+        };
+        self.policies.rules.get(number).or_else(in_token)
+    }
+
+    /// Any deny wins. The token's list then takes away from what the policies allow, or adds to it.
+    fn verdict(&self, policies: Hits, of_token: Hits) -> Verdict {
+        if let Some(deny) = policies.deny.or(of_token.deny) {
+            return Verdict::DeniedBy(deny);
+        }
+        let allow = match (self.mode(), policies.allow, of_token.allow) {
+            (Some(AclMode::Narrow), Some(_), None) => return Verdict::Narrowed,
+            (Some(AclMode::Narrow) | None, allow, _) => allow,
+            (Some(AclMode::Grant), allow, added) => allow.or(added),
+        };
+        allow.map_or(Verdict::NothingMatched, Verdict::Allowed)
+    }
+
+    /// The same for each QoS level of a filter.
+    fn cover(&self, policies: Cover, of_token: Cover) -> Cover {
+        let (allow, whatever_retain) = match self.mode() {
+            None => (policies.allow, policies.whatever_retain),
+            Some(AclMode::Narrow) => (
+                policies.allow.and(of_token.allow),
+                policies.whatever_retain.and(of_token.whatever_retain),
+            ),
+            Some(AclMode::Grant) => (
+                policies.allow.or(of_token.allow),
+                policies.whatever_retain.or(of_token.whatever_retain),
+            ),
+        };
+        Cover {
+            allow,
+            deny: policies.deny.or(of_token.deny),
+            whatever_retain,
+        }
+    }
+
+    fn mode(&self) -> Option<AclMode> {
+        self.token.map(|token| token.mode)
     }
 
     /// Whether a deny can concern a message of a granted subscription.
     fn may_be_withheld(&self, asked: Asked<'_>, share: Option<&str>, granted: QoS) -> bool {
         let possible = QosSet::up_to(granted);
         let denies = self.applicable.subscribe_denies.iter();
+        let of_token = self.token.into_iter().flat_map(TokenRules::rules);
+        let of_token =
+            of_token.filter(|rule| rule.action == Action::Subscribe && rule.effect == Effect::Deny);
         denies
             .filter_map(|number| self.policies.rule(*number))
+            .chain(of_token)
             .any(|rule| {
                 !rule.audit
                     && !rule.qos.and(possible).is_empty()
@@ -177,23 +247,24 @@ impl Judge<'_> {
             })
     }
 
-    fn audited_filter(
+    /// Calls with every rule of the token's list that covers what is asked for.
+    fn for_each_of_token(
         &self,
-        wanted: QosSet,
-        granted: Option<QoS>,
-        enforced: Cover,
-        watched: Cover,
-    ) -> Option<u32> {
-        let both = Cover {
-            allow: enforced.allow.or(watched.allow),
-            deny: enforced.deny.or(watched.deny),
-            whatever_retain: Levels::default(),
+        action: Action,
+        asked: Asked<'_>,
+        mut each: impl FnMut(u32, &Rule),
+    ) {
+        let Some(token) = self.token else {
+            return;
         };
-        let would = both.granted(wanted);
-        match granted {
-            _ if would == granted => None,
-            Some(qos) if would < granted => watched.deny.at(qos),
-            Some(_) | None => would.and_then(|qos| watched.allow.at(qos)),
+        let first = self.policies.rules.len();
+        for (place, rule) in token.of(action) {
+            if token.may_count(rule, asked)
+                && rule.pattern.covers(asked, self.values, rule.effect)
+                && let Ok(number) = u32::try_from(first.saturating_add(place))
+            {
+                each(number, rule);
+            }
         }
     }
 
@@ -243,12 +314,58 @@ impl Judge<'_> {
         match verdict {
             Verdict::Allowed(_) => false,
             Verdict::DeniedBy(_) => by_deny,
-            Verdict::NothingMatched => self.applicable.disconnects,
+            Verdict::Narrowed | Verdict::NothingMatched => self.applicable.disconnects,
+        }
+    }
+}
+
+impl Verdict {
+    /// The statement that decided.
+    pub(super) fn rule(self) -> Option<u32> {
+        match self {
+            Self::Allowed(rule) | Self::DeniedBy(rule) => Some(rule),
+            Self::Narrowed | Self::NothingMatched => None,
+        }
+    }
+}
+
+impl Hits {
+    fn note(&mut self, effect: Effect, number: u32) {
+        match effect {
+            Effect::Allow => lowest(&mut self.allow, number),
+            Effect::Deny => lowest(&mut self.deny, number),
         }
     }
 }
 
 impl Cover {
+    /// Whether it denies some of what is wanted.
+    fn note(&mut self, rule: &Rule, wanted: QosSet, number: u32) -> bool {
+        match rule.effect {
+            Effect::Allow => {
+                self.allow.note(rule.qos, number);
+                if rule.retain.is_none() {
+                    self.whatever_retain.note(rule.qos, number);
+                }
+                false
+            }
+            // A deny of retained messages only is for delivery to enforce.
+            Effect::Deny if rule.retain.is_some() => false,
+            Effect::Deny => {
+                self.deny.note(rule.qos.and(wanted), number);
+                !rule.qos.and(wanted).is_empty()
+            }
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            allow: self.allow.or(other.allow),
+            deny: self.deny.or(other.deny),
+            whatever_retain: self.whatever_retain.or(other.whatever_retain),
+        }
+    }
+
     fn granted(&self, wanted: QosSet) -> Option<QoS> {
         self.allow
             .set()
@@ -279,6 +396,15 @@ impl Levels {
         self.0.into_iter().flatten().min()
     }
 
+    /// The own number where both have one.
+    fn and(self, other: Self) -> Self {
+        let mut both = self;
+        for (slot, other) in both.0.iter_mut().zip(other.0) {
+            *slot = slot.filter(|_| other.is_some());
+        }
+        both
+    }
+
     fn or(self, other: Self) -> Self {
         let mut both = self;
         for (slot, other) in both.0.iter_mut().zip(other.0) {
@@ -288,11 +414,12 @@ impl Levels {
     }
 }
 
-fn verdict(deny: Option<u32>, allow: Option<u32>) -> Verdict {
-    match (deny, allow) {
-        (Some(rule), _) => Verdict::DeniedBy(rule),
-        (None, Some(rule)) => Verdict::Allowed(rule),
-        (None, None) => Verdict::NothingMatched,
+/// What rules in audit mode would have changed: `would` is what is granted with them.
+fn audited_filter(granted: Option<QoS>, would: Option<QoS>, watched: Cover) -> Option<u32> {
+    match granted {
+        _ if would == granted => None,
+        Some(qos) if would < granted => watched.deny.at(qos),
+        Some(_) | None => would.and_then(|qos| watched.allow.at(qos)),
     }
 }
 

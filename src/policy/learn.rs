@@ -65,6 +65,10 @@ pub struct Learned {
 
 impl Learner {
     pub fn observe(&mut self, observation: &Observation) -> Result<(), String> {
+        // It was the issuer's to permit, and goes with the token.
+        if observation.is_of_token() {
+            return Ok(());
+        }
         let identity = &observation.subject.identity;
         let person = Person {
             method: identity.method.0,

@@ -21,6 +21,7 @@ mod policies;
 mod population;
 mod replay;
 mod rule;
+mod token;
 mod who;
 mod wide;
 
@@ -37,6 +38,7 @@ pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
 pub use self::policies::{MessageLimit, Policies};
 pub use self::replay::{Replay, Reversal};
 pub use self::rule::{Action, RuleId};
+pub use self::token::read_token;
 pub use self::wide::WideGrant;
 
 /// What `wardgate quickstart` writes into its policies folder.

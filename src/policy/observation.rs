@@ -2,7 +2,7 @@
 
 use super::Attempt;
 use super::assertion::{method, protocol};
-use super::rule::Action;
+use super::rule::{Action, OF_TOKEN};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::QoS;
 use serde::Deserialize;
@@ -74,6 +74,15 @@ impl Observation {
             decision,
             rule,
         }))
+    }
+}
+
+impl Observation {
+    /// A statement of the token's own list decided, or its lack of one.
+    pub fn is_of_token(&self) -> bool {
+        self.rule
+            .as_deref()
+            .is_some_and(|rule| rule.starts_with(OF_TOKEN))
     }
 }
 

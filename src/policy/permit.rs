@@ -51,6 +51,8 @@ pub struct Denial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     ByRule(RuleId),
+    /// A policy allows it, the token's list does not.
+    Narrowed(RuleId),
     NothingMatched,
 }
 
@@ -186,14 +188,22 @@ impl Denial {
         }
     }
 
+    /// The same for what a policy allows and the token's list does not.
+    pub(super) fn narrowed(self, by: Option<RuleId>) -> Self {
+        Self {
+            cause: by.map_or(Cause::NothingMatched, Cause::Narrowed),
+            ..self
+        }
+    }
+
     pub fn action(&self) -> Action {
         self.action
     }
 
-    /// The statement that refused it; `None`: no statement allows it.
+    /// The statement, or the token's list, that refused it; `None`: no statement allows it.
     pub fn rule(&self) -> Option<&RuleId> {
         match &self.cause {
-            Cause::ByRule(rule) => Some(rule),
+            Cause::ByRule(rule) | Cause::Narrowed(rule) => Some(rule),
             Cause::NothingMatched => None,
         }
     }
@@ -213,6 +223,13 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::ByRule(rule) => write!(f, "{} denied by {rule}", self.action.name()),
+            Cause::Narrowed(list) => {
+                write!(
+                    f,
+                    "the list of {list} allows no such {}",
+                    self.action.name()
+                )
+            }
             Cause::NothingMatched => write!(f, "no policy allows this {}", self.action.name()),
         }
     }

@@ -35,6 +35,7 @@ impl Replay {
         }
     }
 
+    /// Not for what a token's list decided, which the log does not have.
     pub fn judge(&mut self, observation: Observation) -> Option<Reversal> {
         if self.compiled.len() >= MOST {
             self.compiled.clear();

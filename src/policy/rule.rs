@@ -15,6 +15,11 @@ impl RuleId {
         Self(format!("{}:{line} {policy}", file.display()).into())
     }
 
+    /// A statement of a token's list, by its place: `token acl[2]`.
+    pub(super) fn of_token(place: &str) -> Self {
+        Self(format!("{OF_TOKEN}{place}").into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -36,6 +41,9 @@ impl fmt::Debug for RuleId {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+/// How the name of a token's own statement begins; a file's has a line.
+pub(super) const OF_TOKEN: &str = "token ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Effect {

@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const BY_SCRAM: &str = "\nlisteners: { lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [scram, password] } }\n";
 
 /// CONNECT that names a method and carries its first data.
-fn demand(wire: &mut Wire, method: &str, data: &str) {
+pub(super) fn demand(wire: &mut Wire, method: &str, data: &str) {
     wire.send(&format!(
         "10 .. s'MQTT' 05 02 0000 <15 s'{method}' 16 s'{data}'> s'c'"
     ));
 }
 
-fn auth(wire: &mut Wire, code: u8, method: &str, data: &str) {
+pub(super) fn auth(wire: &mut Wire, code: u8, method: &str, data: &str) {
     wire.send(&format!("f0 .. {code:02x} <15 s'{method}' 16 s'{data}'>"));
 }
 
@@ -183,9 +183,9 @@ fn authentication_again_keeps_to_the_method_and_to_one_at_a_time() {
     wire.expect_then_closed("e0 .. 82 *");
 }
 
-const SECRET: &str = "a secret of at least 32 bytes, as HS256 wants";
+pub(super) const SECRET: &str = "a secret of at least 32 bytes, as HS256 wants";
 
-fn token(username: &str, seconds: u64, more: &Value) -> String {
+pub(super) fn token(username: &str, seconds: u64, more: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let mut claims = json!({ "sub": username, "exp": now.as_secs() + seconds });
     for (name, value) in more.as_object().unwrap() {

@@ -22,6 +22,7 @@ mod reload;
 mod revocation;
 mod routing;
 mod session;
+mod tokens;
 mod transport;
 
 use rustix::process::{Resource, getrlimit, setrlimit};

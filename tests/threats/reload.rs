@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Instant;
 use time::OffsetDateTime;
 
-fn rewrite(broker: &Broker, name: &str, change: impl Fn(&str) -> String) {
+pub(super) fn rewrite(broker: &Broker, name: &str, change: impl Fn(&str) -> String) {
     let path = broker.path().join(name);
     let text = fs::read_to_string(&path).unwrap();
     let changed = change(&text);

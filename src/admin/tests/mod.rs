@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::audit::{DecisionId, Event, Unauditable};
 use crate::identity::io::logins::Logins;
+use crate::identity::jwt::{AclMode, JwtConfig};
 use crate::identity::{CertificateNames, Credentials, Identity, Method, Rejection, Role, Subject};
 use crate::limits::{BanSubject, Limits, LimitsConfig};
 use crate::net::config::ClientAuth;
@@ -68,6 +69,15 @@ impl Node for Desk {
         match self.is_auditable.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err(Unauditable),
+        }
+    }
+
+    fn jwt(&self) -> JwtConfig {
+        JwtConfig {
+            groups_claim: Some("roles".into()),
+            acl_claim: Some("acl".into()),
+            acl_mode: Some(AclMode::Grant),
+            ..JwtConfig::default()
         }
     }
 

@@ -352,6 +352,21 @@ async fn a_denial_leads_to_its_explanation() {
             Some(true),
         ),
         (
+            json!({ "claims": { "sub": "x", "acl": [{ "publish": "b" }, { "publish": "a/#" }] }, "action": "publish", "topic": "a" }),
+            200,
+            Some(true),
+        ),
+        (
+            json!({ "claims": { "sub": "x", "acl": [{ "publish": "b" }] }, "action": "publish", "topic": "a" }),
+            200,
+            Some(false),
+        ),
+        (
+            json!({ "claims": { "sub": "x", "acl": [{ "publish": "b/#/c" }] }, "action": "publish", "topic": "a" }),
+            400,
+            None,
+        ),
+        (
             json!({ "client": "nobody", "action": "publish", "topic": "a" }),
             404,
             None,

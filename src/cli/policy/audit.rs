@@ -69,7 +69,12 @@ pub(super) fn replay(args: &ReplayArgs) -> ExitCode {
     }
     let mut replay = Replay::new(policies);
     let (mut judged, mut permitted, mut refused) = (0_u64, 0_u64, 0_u64);
+    let mut of_tokens = 0_u64;
     let outcome = observe(&args.from, |observation| {
+        if observation.is_of_token() {
+            of_tokens = of_tokens.saturating_add(1);
+            return Ok(());
+        }
         judged = judged.saturating_add(1);
         if let Some(reversal) = replay.judge(observation) {
             let explanation = &reversal.explanation;
@@ -103,6 +108,11 @@ pub(super) fn replay(args: &ReplayArgs) -> ExitCode {
     });
     if let Err(problem) = outcome {
         return refuse(&[problem]);
+    }
+    if of_tokens > 0 {
+        complain(format_args!(
+            "{of_tokens} decisions were those of lists in tokens, which the audit log does not have: left out"
+        ));
     }
     complain(format_args!(
         "{judged} decisions: {permitted} would newly be permitted, {refused} newly refused"

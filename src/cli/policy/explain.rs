@@ -139,18 +139,28 @@ enum Asked {
 
 impl ExplainArgs {
     fn question(&self, config: Option<&Config>) -> Result<Asked, Failure> {
+        let jwt = config.and_then(|config| config.authentication.jwt.clone());
+        let jwt = jwt.unwrap_or_default();
         let Some(decision) = &self.decision else {
             return Ok(Asked::Topic(Box::new(Question {
-                subject: Arc::new(self.somebody.subject()?),
+                subject: Arc::new(self.somebody.subject(&jwt)?),
                 attempt: self.attempt()?,
                 recorded: None,
             })));
         };
         let config = config.ok_or("--decision needs --config".to_owned())?;
         let mut recorded = recorded::find(&config.audit_folder(), decision)?;
+        if let Some(observation) = &recorded.observation
+            && observation.is_of_token()
+            && !self.somebody.has_claims()
+        {
+            complain(
+                "the list of a token decided, which the audit log does not have: --claims FILE brings it back",
+            );
+        }
         Ok(match recorded.observation.take() {
             Some(observation) => Asked::Topic(Box::new(Question {
-                subject: self.somebody.completing(&observation.subject)?,
+                subject: self.somebody.completing(&observation.subject, &jwt)?,
                 attempt: observation.attempt,
                 recorded: Some(recorded),
             })),

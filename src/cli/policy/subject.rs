@@ -1,18 +1,18 @@
 //! Somebody put together from flags, as the broker would after a login.
 
+use crate::identity::jwt::{JwtConfig, Told};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::policy;
 use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(super) struct Somebody {
-    /// The proved name; a certificate's common name or the claim `sub` when left out
+    /// The proved name; a certificate's common name or the token's `username_claim` when left out
     #[arg(long)]
     username: Option<String>,
     #[arg(long)]
@@ -42,17 +42,18 @@ pub(super) struct Somebody {
 }
 
 impl Somebody {
-    pub(super) fn subject(&self) -> Result<Subject, String> {
+    /// `jwt` says which claims of a token are groups and a list of statements.
+    pub(super) fn subject(&self, jwt: &JwtConfig) -> Result<Subject, String> {
         let certificate = self.cert.as_deref().map(certificate).transpose()?;
-        let claims = match &self.claims {
-            Some(file) => claims(file)?,
-            None => BTreeMap::new(),
+        let told = match &self.claims {
+            Some(file) => claims(file, jwt)?,
+            None => Told::default(),
         };
         let username = self
             .username
             .clone()
             .or_else(|| certificate.as_ref()?.common_name.first().cloned())
-            .or_else(|| claims.get("sub")?.first().cloned())
+            .or_else(|| told.username.clone())
             .unwrap_or_default();
         let method = match &self.auth {
             Some(name) => policy::method(name).ok_or(format!("no method is called {name:?}"))?,
@@ -61,13 +62,10 @@ impl Somebody {
             None if username.is_empty() => Method::ANONYMOUS,
             None => Method::PASSWORD,
         };
-        let namespace = match (
-            &self.namespace,
-            claims.get("iss").and_then(|one| one.first()),
-        ) {
-            (Some(namespace), _) => namespace.clone(),
-            (None, Some(issuer)) if method == Method::JWT => format!("jwt:{issuer}"),
-            (None, _) => method.0.to_owned(),
+        let namespace = match &self.namespace {
+            Some(namespace) => namespace.clone(),
+            None if method == Method::JWT => jwt.namespace(told.issuer.as_deref()),
+            None => method.0.to_owned(),
         };
         Ok(Subject {
             identity: Identity {
@@ -75,9 +73,11 @@ impl Somebody {
                     .group
                     .iter()
                     .map(|group| group.as_str().into())
+                    .chain(told.groups)
                     .collect(),
                 certificate: certificate.map(Arc::new),
-                claims,
+                claims: told.values,
+                acl: told.acl.map(Arc::new),
                 ..Identity::new(method, namespace.into(), username.into())
             },
             client_id: self.client_id.clone().unwrap_or_default().into(),
@@ -90,14 +90,24 @@ impl Somebody {
 }
 
 impl Somebody {
+    pub(super) fn has_claims(&self) -> bool {
+        self.claims.is_some()
+    }
+
     /// Somebody as the audit log recorded them, with the certificate or the claims that it does not tell.
-    pub(super) fn completing(&self, recorded: &Subject) -> Result<Arc<Subject>, String> {
+    pub(super) fn completing(
+        &self,
+        recorded: &Subject,
+        jwt: &JwtConfig,
+    ) -> Result<Arc<Subject>, String> {
         let mut subject = recorded.clone();
         if let Some(file) = &self.cert {
             subject.identity.certificate = Some(Arc::new(certificate(file)?));
         }
         if let Some(file) = &self.claims {
-            subject.identity.claims = claims(file)?;
+            let told = claims(file, jwt)?;
+            subject.identity.claims = told.values;
+            subject.identity.acl = told.acl.map(Arc::new);
         }
         Ok(Arc::new(subject))
     }
@@ -113,29 +123,16 @@ fn certificate(file: &Path) -> Result<CertificateNames, String> {
     CertificateNames::from_der(&der).map_err(|error| told(&error))
 }
 
-/// Scalars as text, lists as several values, objects left out: as a token's claims are read at a login.
-fn claims(file: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
+/// As a token's claims are read at a login.
+fn claims(file: &Path, jwt: &JwtConfig) -> Result<Told, String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let bytes = std::fs::read(file).map_err(|error| told(&error))?;
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&bytes).map_err(|error| told(&error))?;
-    Ok(object
-        .into_iter()
-        .map(|(name, value)| (name, texts(&value)))
-        .filter(|(_, values)| !values.is_empty())
-        .collect())
-}
-
-fn texts(value: &serde_json::Value) -> Vec<String> {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Number(_) | Value::Bool(_) => vec![value.to_string()],
-        Value::Array(values) => values
-            .iter()
-            .filter(|value| !value.is_array())
-            .flat_map(texts)
-            .collect(),
-        Value::Null | Value::Object(_) => Vec::new(),
+    let refused = |error| format!("{}: this token is refused: {error}", file.display());
+    let claims = jwt.rules().told(&object).map_err(refused)?;
+    if let Some(acl) = &claims.acl {
+        policy::read_token(acl).map_err(refused)?;
     }
+    Ok(claims)
 }

@@ -3,6 +3,7 @@
 use super::Findings;
 use crate::config::Config;
 use crate::identity::Method;
+use crate::identity::jwt::AclMode;
 use crate::identity::ldap::LdapMode;
 use crate::net::config::Doubt;
 use crate::store::{Durability, Kind};
@@ -100,6 +101,13 @@ fn keys(config: &Config, findings: &mut Findings) {
                 "a key set that cannot be read again leaves the last good keys for {}; then every token is refused",
                 jwks.keep
             ),
+        );
+    }
+    if jwt.acl().is_some_and(|acl| acl.mode == AclMode::Grant) {
+        findings.note(
+            "token-grants",
+            "authentication.jwt.acl_mode",
+            "grant: whoever signs tokens decides what their bearers may do, but for what a policy denies and for topics that begin with $",
         );
     }
     if jwt.audience.0.is_empty() {

@@ -197,7 +197,7 @@ fn authenticator(
                 return Err(ChainError::NotConfigured(method));
             };
             Ok(Box::new(Jwt {
-                namespace: section.namespace.as_deref().map(Arc::from),
+                config: section.clone(),
                 rules: section.rules(),
                 keys: keys.clone(),
             }))

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use super::key_source::KeySource;
 use super::{Authenticator, Verdict};
-use crate::identity::jwt::{Rules, Unverified, looks_like_a_token};
+use crate::identity::jwt::{JwtConfig, Rules, Unverified, looks_like_a_token};
 use crate::identity::{Credentials, Method, Proof, Rejection};
 use crate::secret::Secret;
 
 pub(super) struct Jwt {
-    /// `None`: `jwt` and the issuer, for two issuers' `alice` are two people (IDN-4).
-    pub(super) namespace: Option<Arc<str>>,
+    pub(super) config: JwtConfig,
     pub(super) rules: Rules,
     pub(super) keys: Arc<KeySource>,
 }
@@ -42,14 +41,11 @@ impl Jwt {
         let claims = self
             .rules
             .judge(&claims, &credentials.client_id, credentials.now)?;
-        let namespace = match (&self.namespace, &claims.issuer) {
-            (Some(namespace), _) => namespace.clone(),
-            (None, Some(issuer)) => Arc::from(format!("{}:{issuer}", Method::JWT)),
-            (None, None) => Arc::from(Method::JWT.0),
-        };
+        let namespace = self.config.namespace(claims.issuer.as_deref()).into();
         Ok(Proof {
             groups: claims.groups,
             claims: claims.values,
+            acl: claims.acl.map(Arc::new),
             valid_until: Some(claims.valid_until),
             ..Proof::new(Method::JWT, namespace, Some(claims.username))
         })

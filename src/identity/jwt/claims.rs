@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Number, Value};
 
+use super::acl::{AclRules, TokenAcl};
 use super::token::InvalidToken;
 use crate::identity::check_username;
 use crate::mqtt::Text;
@@ -27,6 +28,17 @@ pub struct Rules {
     pub username_claim: String,
     pub client_id_claim: Option<String>,
     pub groups_claim: Option<String>,
+    pub acl: Option<AclRules>,
+}
+
+/// Claims as somebody tells of them, without a token that proves them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub username: Option<String>,
+    pub issuer: Option<String>,
+    pub groups: Vec<Arc<str>>,
+    pub values: BTreeMap<String, Vec<String>>,
+    pub acl: Option<TokenAcl>,
 }
 
 /// A token that may log somebody in.
@@ -37,6 +49,7 @@ pub struct Claims {
     pub groups: Vec<Arc<str>>,
     /// Scalars as text, lists with a value each; objects and null are left out.
     pub values: BTreeMap<String, Vec<String>>,
+    pub acl: Option<TokenAcl>,
     pub valid_until: SystemTime,
 }
 
@@ -66,8 +79,20 @@ impl Rules {
             username: Arc::from(username),
             issuer: issuer.map(str::to_owned),
             groups: self.groups(claims)?,
-            values: values(claims)?,
+            acl: self.acl(claims)?,
+            values: self.values(claims)?,
             valid_until,
+        })
+    }
+
+    /// For those who ask what a token would give: nothing of time, issuer or audience is judged. `Err`: a login would be refused.
+    pub fn told(&self, claims: &Map<String, Value>) -> Result<Told, InvalidToken> {
+        Ok(Told {
+            username: optional_text(claims, &self.username_claim)?.map(str::to_owned),
+            issuer: optional_text(claims, "iss")?.map(str::to_owned),
+            groups: self.groups(claims)?,
+            values: self.values(claims)?,
+            acl: self.acl(claims)?,
         })
     }
 
@@ -142,6 +167,30 @@ impl Rules {
             check_username(group).map_err(|reason| refused(claim, reason))?;
         }
         Ok(groups.into_iter().map(Arc::from).collect())
+    }
+
+    fn acl(&self, claims: &Map<String, Value>) -> Result<Option<TokenAcl>, InvalidToken> {
+        match &self.acl {
+            Some(rules) => rules.read(claims),
+            None => Ok(None),
+        }
+    }
+
+    fn values(
+        &self,
+        claims: &Map<String, Value>,
+    ) -> Result<BTreeMap<String, Vec<String>>, InvalidToken> {
+        // A list of statements is no value to compare with.
+        let acl = self.acl.as_ref().map(|acl| &acl.claim);
+        let mut all = BTreeMap::new();
+        for (name, value) in claims.iter().filter(|(name, _)| Some(*name) != acl) {
+            Text::try_from(name.as_str()).map_err(|_| InvalidToken::Malformed("claim name"))?;
+            let values = values(name, value)?;
+            if !values.is_empty() {
+                all.insert(name.clone(), values);
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -219,30 +268,20 @@ fn validated<'a>(value: &'a Value, claim: &str) -> Result<&'a str, InvalidToken>
     Ok(text)
 }
 
-fn values(claims: &Map<String, Value>) -> Result<BTreeMap<String, Vec<String>>, InvalidToken> {
-    let mut all = BTreeMap::new();
-    for (name, value) in claims {
-        Text::try_from(name.as_str()).map_err(|_| InvalidToken::Malformed("claim name"))?;
-        let values: Vec<String> = match value {
-            Value::Array(items) if items.len() > VALUES_MAX => {
-                return Err(refused(name, "has too many values"));
-            }
-            Value::Array(items) => items
-                .iter()
-                .map(|item| scalar(item, name))
-                .filter_map(Result::transpose)
-                .collect::<Result<_, _>>()?,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Object(_) => scalar(value, name)?.into_iter().collect(),
-        };
-        if !values.is_empty() {
-            all.insert(name.clone(), values);
+fn values(name: &str, value: &Value) -> Result<Vec<String>, InvalidToken> {
+    match value {
+        Value::Array(items) if items.len() > VALUES_MAX => {
+            Err(refused(name, "has too many values"))
+        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| scalar(item, name))
+            .filter_map(Result::transpose)
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            Ok(scalar(value, name)?.into_iter().collect())
         }
     }
-    Ok(all)
 }
 
 fn scalar(value: &Value, claim: &str) -> Result<Option<String>, InvalidToken> {

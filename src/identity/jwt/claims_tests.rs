@@ -14,6 +14,7 @@ fn rules() -> Rules {
         username_claim: "sub".to_owned(),
         client_id_claim: None,
         groups_claim: None,
+        acl: None,
     }
 }
 

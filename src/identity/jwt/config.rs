@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::acl::{AclMode, AclRules};
 use super::algorithm::Algorithm;
 use super::claims::Rules;
 use crate::address::Cidr;
+use crate::identity::Method;
 use crate::units::{ByteSize, Period};
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,6 +24,10 @@ pub struct JwtConfig {
     pub username_claim: String,
     pub client_id_claim: Option<String>,
     pub groups_claim: Option<String>,
+    /// A list of statements that the token brings along.
+    pub acl_claim: Option<String>,
+    /// What that list does; it narrows unless it is said to grant.
+    pub acl_mode: Option<AclMode>,
     pub namespace: Option<String>,
 }
 
@@ -37,6 +43,8 @@ impl Default for JwtConfig {
             username_claim: "sub".to_owned(),
             client_id_claim: None,
             groups_claim: None,
+            acl_claim: None,
+            acl_mode: None,
             namespace: None,
         }
     }
@@ -140,6 +148,23 @@ impl JwtConfig {
             username_claim: self.username_claim.clone(),
             client_id_claim: self.client_id_claim.clone(),
             groups_claim: self.groups_claim.clone(),
+            acl: self.acl(),
         }
+    }
+
+    /// Two issuers' `alice` are two people, unless the names are said to be one (IDN-4).
+    pub fn namespace(&self, issuer: Option<&str>) -> String {
+        match (&self.namespace, issuer) {
+            (Some(namespace), _) => namespace.clone(),
+            (None, Some(issuer)) => format!("{}:{issuer}", Method::JWT),
+            (None, None) => Method::JWT.0.to_owned(),
+        }
+    }
+
+    pub fn acl(&self) -> Option<AclRules> {
+        Some(AclRules {
+            claim: self.acl_claim.clone()?,
+            mode: self.acl_mode.unwrap_or(AclMode::Narrow),
+        })
     }
 }

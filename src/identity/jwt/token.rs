@@ -11,6 +11,8 @@ use super::key::KeySet;
 /// A token is a credential, not a document (IDN-9).
 pub(super) const LENGTH_MAX: usize = 8 << 10;
 const KID_LENGTH_MAX: usize = 256;
+/// Of what is told about a token that is refused.
+const REASON_LENGTH_MAX: usize = 200;
 
 /// A token whose signature nobody has checked: it tells which key to ask and nothing more.
 #[derive(Debug)]
@@ -43,6 +45,18 @@ pub enum InvalidToken {
     Signature,
     #[error("claim {claim}: {reason}")]
     Claim { claim: String, reason: &'static str },
+    #[error("claim {place}: {reason}")]
+    Acl { place: String, reason: String },
+}
+
+impl InvalidToken {
+    /// A list of statements that cannot be taken; the reason may quote it.
+    pub fn acl(place: &str, reason: &str) -> Self {
+        Self::Acl {
+            place: place.chars().take(REASON_LENGTH_MAX).collect(),
+            reason: reason.chars().take(REASON_LENGTH_MAX).collect(),
+        }
+    }
 }
 
 /// Three base64url parts of which the first opens a JSON object: what makes a password a token, good or forged.

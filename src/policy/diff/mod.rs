@@ -240,6 +240,7 @@ impl Search<'_> {
             let judge = Judge {
                 policies,
                 applicable: &applicable,
+                token: None,
                 values,
             };
             terms.allowed(judge, word)

@@ -7,4 +7,5 @@ mod placeholders;
 mod properties;
 mod random;
 mod tables;
+mod token;
 mod unknown;

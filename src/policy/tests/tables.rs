@@ -32,7 +32,7 @@ pub(super) fn somebody(username: &str) -> Subject {
     }
 }
 
-fn may(compiled: &Compiled, attempt: &str) -> String {
+pub(super) fn may(compiled: &Compiled, attempt: &str) -> String {
     let mut words = attempt.split(' ');
     let (action, topic) = (words.next().unwrap(), words.next().unwrap());
     let mut qos = QoS::AtMostOnce;

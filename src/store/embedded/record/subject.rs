@@ -2,6 +2,7 @@
 
 use super::Unreadable;
 use super::fields::{put_bytes, take_bytes, take_str, take_u8};
+use crate::identity::jwt::TokenAcl;
 use crate::identity::{CertificateNames, Identity, Method, Part, Subject};
 use crate::policy;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -23,6 +24,8 @@ pub(super) struct StoredSubject {
     certificate: Option<StoredCertificate>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     claims: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acl: Option<TokenAcl>,
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     valid_until: Option<u64>,
@@ -73,6 +76,7 @@ impl StoredSubject {
             groups: identity.groups.iter().map(ToString::to_string).collect(),
             certificate: identity.certificate.as_deref().map(StoredCertificate::of),
             claims: identity.claims.clone(),
+            acl: identity.acl.as_deref().cloned(),
             valid_until: identity.valid_until.map(|until| {
                 until
                     .duration_since(UNIX_EPOCH)
@@ -105,6 +109,7 @@ impl StoredSubject {
                     .certificate
                     .map(|certificate| Arc::new(certificate.into_names())),
                 claims: self.claims,
+                acl: self.acl.map(Arc::new),
                 valid_until: self.valid_until.map(|seconds| {
                     UNIX_EPOCH
                         .checked_add(Duration::from_secs(seconds))

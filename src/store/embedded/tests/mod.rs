@@ -13,6 +13,7 @@ pub(super) use self::folder::{Place, open_folder};
 
 use self::disk::Disk;
 use super::{Embedded, OpenError, Options};
+use crate::identity::jwt::{AclItem, AclMode, TokenAcl};
 use crate::identity::{CertificateNames, Identity, Method, Subject};
 use crate::mqtt::{QoS, Subscription, SubscriptionOptions, Text, TopicLimits, TopicName};
 use crate::router::{
@@ -64,6 +65,7 @@ pub(super) fn subject(name: &str) -> Arc<Subject> {
                 ..CertificateNames::default()
             })),
             claims: BTreeMap::from([("site".to_owned(), vec!["a".to_owned(), "b".to_owned()])]),
+            acl: Some(Arc::new(acl())),
             valid_until: Some(UNIX_EPOCH + Duration::from_secs(4_000_000_000)),
             ..Identity::new(Method::CERTIFICATE, "certificate".into(), name.into())
         },
@@ -72,6 +74,29 @@ pub(super) fn subject(name: &str) -> Arc<Subject> {
         listener: "tls".into(),
         protocol: "mqtt",
     })
+}
+
+/// What a token brought: lost at a restart, it would no longer narrow anything.
+fn acl() -> TokenAcl {
+    let statement = |text: &str| serde_json::from_str(text).unwrap();
+    TokenAcl {
+        claim: "acl".to_owned(),
+        mode: AclMode::Narrow,
+        items: vec![
+            AclItem {
+                place: "acl.allow[0]".to_owned(),
+                deny: false,
+                statement: statement(
+                    r##"{"subscribe": ["#"], "qos": [0, 1], "retain": false, "share": ["g*"]}"##,
+                ),
+            },
+            AclItem {
+                place: "acl.deny[0]".to_owned(),
+                deny: true,
+                statement: statement(r#"{"publish": "x"}"#),
+            },
+        ],
+    }
 }
 
 pub(super) fn topic(text: &str) -> TopicName {

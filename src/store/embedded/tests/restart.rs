@@ -184,6 +184,8 @@ fn a_message_comes_back_as_it_was() {
     drop(store);
 
     let (_store, restored) = open(&disk);
+    let owner = &find(&restored, 1).record.subject.identity;
+    assert_eq!(owner.acl, subject("client-1").identity.acl);
     let read = &find(&restored, 1).window[0];
     assert_eq!(
         (
@@ -216,6 +218,11 @@ fn a_message_comes_back_as_it_was() {
             groups,
             "a retained message keeps its whole author"
         );
+        if groups > 0 {
+            let list = &published.author().identity.acl;
+            assert!(list.is_some());
+            assert_eq!(&read.author().identity.acl, list, "and his token's list");
+        }
         let left = read.remaining_expiry(Instant::now()).unwrap();
         assert!((800..=900).contains(&left), "{left}");
     }
