@@ -15,7 +15,7 @@ use super::{CertificateNames, hexadecimal};
 use crate::mqtt::InvalidText;
 
 /// RSA keys below this are refused: NIST SP 800-57 part 1, 112 bits of strength.
-const RSA_BITS_MIN: usize = 2048;
+pub const RSA_BITS_MIN: usize = 2048;
 
 /// Everything Wardgate ever asks of a certificate, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub mod scram;
 mod users;
 mod users_document;
 
-pub use self::certificate::{CertificateError, CertificateFacts};
+pub use self::certificate::{CertificateError, CertificateFacts, RSA_BITS_MIN};
 pub use self::certificate_username::UsernameFrom;
 pub use self::client_id::{ClientIdBinding, ClientIdConfig, ClientIdNotBound};
 pub use self::config::{

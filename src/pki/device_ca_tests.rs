@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::secret::Secret;
-use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa};
+use rcgen::{BasicConstraints, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa};
 use rustls_pki_types::CertificateRevocationListDer;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -243,6 +243,15 @@ fn what_a_request_asks_for_beyond_its_names_is_told() {
         assert_eq!(ours, expected, "{name}");
         assert_eq!(beyond.len(), expected.len() + 2, "{beyond:?}");
     }
+    let unreadable = request(|params| {
+        let names = CustomExtension::from_oid_content(&[2, 5, 29, 17], b"names".to_vec());
+        params.custom_extensions = vec![names];
+    });
+    let unreadable = SigningRequest::from_pem(unreadable.pem().unwrap().as_bytes()).unwrap();
+    assert_eq!(
+        unreadable.beyond(&DeviceNames::named("pump-7").unwrap()),
+        ["alternative names that cannot be read"]
+    );
     let plain = request(|_| {});
     let plain = SigningRequest::from_pem(plain.pem().unwrap().as_bytes()).unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! The names a certificate of ours may carry. They come from the operator alone and can be a username, a topic level and a file name.
+//! The names a certificate of ours may carry, each fit to be a username, a topic level and a file name, whoever proposed it.
 
 use crate::identity::check_username;
 

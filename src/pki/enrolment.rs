@@ -293,7 +293,8 @@ fn names_of(
     Ok(record.names().map_err(PkiError::from)?)
 }
 
-/// Nobody sees what would be left out here, so nothing is: a request is granted as it is, or not.
+/// Nobody sees which names would be left out here, so none is: a request gets those that it asks for, or nothing. Purposes and constraints are ours to set, whatever it
+/// says of them.
 fn check_names(
     request: &SigningRequest,
     names: &DeviceNames,

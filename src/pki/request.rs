@@ -4,15 +4,20 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::{FromDer, GeneralName, ParsedCriAttribute, ParsedExtension};
+use x509_parser::oid_registry::{
+    OID_PKCS9_EXTENSION_REQUEST, OID_X509_COMMON_NAME, OID_X509_EXT_SUBJECT_ALT_NAME,
+    OID_X509_ORGANIZATIONAL_UNIT,
+};
+use x509_parser::prelude::{
+    FromDer, GeneralName, ParsedCriAttribute, ParsedExtension, X509Extension,
+};
 use x509_parser::public_key::PublicKey;
 
 use super::{DeviceNames, PkiError};
+use crate::identity::RSA_BITS_MIN;
 
 /// Larger than any honest request.
 const LENGTH_MAX: usize = 64 << 10;
-
-const RSA_BITS_MIN: usize = 2048;
 
 /// A public key whose owner has shown that he holds the private one.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ struct Wanted {
     organizational_units: Vec<String>,
     san_dns: Vec<String>,
     san_uri: Vec<String>,
-    /// Names of other kinds, which no certificate of ours carries.
+    /// Names of other kinds, which no certificate of ours carries, and those that nobody can read.
     others: Vec<String>,
 }
 
@@ -124,9 +129,9 @@ impl Wanted {
         let info = &request.certification_request_info;
         for attribute in info.subject.iter_attributes() {
             let oid = attribute.attr_type();
-            let list = if *oid == x509_parser::oid_registry::OID_X509_COMMON_NAME {
+            let list = if *oid == OID_X509_COMMON_NAME {
                 &mut wanted.common_names
-            } else if *oid == x509_parser::oid_registry::OID_X509_ORGANIZATIONAL_UNIT {
+            } else if *oid == OID_X509_ORGANIZATIONAL_UNIT {
                 &mut wanted.organizational_units
             } else {
                 wanted.others.push(format!("subject attribute {oid}"));
@@ -139,18 +144,23 @@ impl Wanted {
         }
         for attribute in info.iter_attributes() {
             if let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() {
-                for extension in &requested.extensions {
-                    wanted.add(extension.parsed_extension());
-                }
+                requested.extensions.iter().for_each(|one| wanted.add(one));
+            } else if attribute.oid == OID_PKCS9_EXTENSION_REQUEST {
+                let unreadable = "extensions that cannot be read";
+                wanted.others.push(unreadable.to_owned());
             }
         }
         wanted
     }
 
     /// Extensions other than names are ours to set, whatever the request says.
-    fn add(&mut self, extension: &ParsedExtension<'_>) {
-        let ParsedExtension::SubjectAlternativeName(names) = extension else {
+    fn add(&mut self, extension: &X509Extension<'_>) {
+        if extension.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
             return;
+        }
+        let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
+            let unreadable = "alternative names that cannot be read";
+            return self.others.push(unreadable.to_owned());
         };
         for name in &names.general_names {
             if let GeneralName::DNSName(name) = name {

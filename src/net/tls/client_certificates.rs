@@ -15,13 +15,12 @@ use x509_parser::public_key::PublicKey;
 use super::CertificateRefused;
 use super::files;
 use super::revocation::{Check, RevocationList, RevocationLists};
+use crate::identity::RSA_BITS_MIN;
 use crate::net::config::{ClientAuth, TlsConfig};
 use crate::problem::Problem;
 
 /// Leaf, two intermediates and, from clients that send it, the root (LIM-8).
 const CHAIN_MAX: usize = 4;
-
-const RSA_BITS_MIN: usize = 2048;
 
 #[derive(Debug)]
 pub(super) struct ClientCertificates {
