@@ -25,10 +25,6 @@ pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Outcome {
     Ok(document(status, "application/json", text))
 }
 
-pub(super) fn text(status: StatusCode, content_type: &'static str, text: String) -> Answer {
-    document(status, content_type, text)
-}
-
 pub(super) fn nothing() -> Answer {
     document(StatusCode::NO_CONTENT, "application/json", String::new())
 }

@@ -171,7 +171,7 @@ fn enveloped(content_type: &'static str, envelope: &[u8]) -> answer::Answer {
         text.push(letter);
     }
     text.push_str("\r\n");
-    let mut answer = answer::text(StatusCode::OK, content_type, text);
+    let mut answer = answer::document(StatusCode::OK, content_type, text);
     // Clients of RFC 7030 look for it, those of RFC 8951 pass over it.
     let base64 = HeaderValue::from_static("base64");
     answer
@@ -190,19 +190,13 @@ fn refuse(visit: &Visit, method: Method, name: Option<&str>, error: &EnrolmentEr
     let node = &visit.shared.node;
     match error.fault() {
         Fault::Credential => {
-            let attempt = attempt(visit);
-            let lockout = node.limits().failed(&attempt, visit.now, visit.wall);
-            if let Some(lockout) = lockout {
-                let _ = node.record(Event {
-                    kind: Kind::Ban,
-                    reason: lockout.to_string(),
-                    ..event.clone()
-                });
-            }
-            let _ = node.record(Event {
+            let event = Event {
                 kind: Kind::Authenticate,
                 ..event
-            });
+            };
+            visit
+                .shared
+                .record_failure(&attempt(visit), event, visit.now, visit.wall);
             Problem::NotEnrolled
         }
         Fault::Request => {

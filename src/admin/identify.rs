@@ -138,8 +138,9 @@ impl Visit {
             }
             Err(rejection) => {
                 let was_locked_out = limits.attempt(&attempt, self.now).is_err();
+                let event = about(&attempt, rejection.to_string());
                 self.shared
-                    .record_failure(&attempt, rejection.to_string(), self.now, self.wall);
+                    .record_failure(&attempt, event, self.now, self.wall);
                 Err(if was_locked_out {
                     Problem::TooManyTries { seconds: 60 }
                 } else {
@@ -213,7 +214,8 @@ impl Shared {
         wall: SystemTime,
     ) {
         if rejection.is_failure_of_client() {
-            return self.record_failure(attempt, rejection.to_string(), now, wall);
+            let event = about(attempt, rejection.to_string());
+            return self.record_failure(attempt, event, now, wall);
         }
         let _ = self.node.record(Event {
             outcome: Outcome::Failed,
@@ -222,20 +224,21 @@ impl Shared {
     }
 
     /// Counts a failed login and writes it down, with the ban it may have led to. The refusal stands whether or not it could be written.
-    fn record_failure(
+    pub(super) fn record_failure(
         &self,
         attempt: &Attempt<'_>,
-        reason: String,
+        event: Event,
         now: Instant,
         wall: SystemTime,
     ) {
         if let Some(lockout) = self.node.limits().failed(attempt, now, wall) {
             let _ = self.node.record(Event {
                 kind: Kind::Ban,
-                ..about(attempt, lockout.to_string())
+                reason: lockout.to_string(),
+                ..event.clone()
             });
         }
-        let _ = self.node.record(about(attempt, reason));
+        let _ = self.node.record(event);
     }
 }
 

@@ -125,7 +125,7 @@ impl Server {
                 let service = service_fn(|request: Request<Incoming>| {
                     let answer = match (request.method(), request.uri().path()) {
                         (&HttpMethod::GET, "/metrics") => {
-                            answer::text(StatusCode::OK, METRICS, shared.node.metrics())
+                            answer::document(StatusCode::OK, METRICS, shared.node.metrics())
                         }
                         (_, _) => Problem::NotFound("only /metrics is here").into(),
                     };

@@ -16,15 +16,25 @@ use crate::identity::Role;
 
 /// Says nothing but its state (ADM-5).
 pub(super) fn healthz(_: Visit) -> Pending<'static, Outcome> {
-    Box::pin(async { Ok(answer::text(StatusCode::OK, "text/plain", "ok\n".into())) })
+    Box::pin(async {
+        Ok(answer::document(
+            StatusCode::OK,
+            "text/plain",
+            "ok\n".into(),
+        ))
+    })
 }
 
 pub(super) fn readyz(visit: Visit) -> Pending<'static, Outcome> {
     Box::pin(async move {
         match visit.shared.node.readiness() {
-            Ok(()) => Ok(answer::text(StatusCode::OK, "text/plain", "ready\n".into())),
+            Ok(()) => Ok(answer::document(
+                StatusCode::OK,
+                "text/plain",
+                "ready\n".into(),
+            )),
             // Why is for those who log in: `status`, and the log.
-            Err(_) => Ok(answer::text(
+            Err(_) => Ok(answer::document(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "text/plain",
                 "not ready\n".into(),
@@ -48,7 +58,7 @@ pub(super) fn status(call: &Call) -> Outcome {
 }
 
 pub(super) fn metrics(call: &Call) -> Outcome {
-    Ok(answer::text(
+    Ok(answer::document(
         StatusCode::OK,
         METRICS,
         call.visit.shared.node.metrics(),

@@ -66,6 +66,7 @@ pub struct Protection<'a> {
 pub(super) struct Authority {
     kind: Kind,
     issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
     certificate_pem: String,
     not_after: OffsetDateTime,
 }
@@ -89,13 +90,10 @@ impl Authority {
         let key_pem = key_file::to_pem(&key, protection.passphrase)?;
         files::create_inside(&key_path, key_pem.as_bytes(), files::PRIVATE)
             .map_err(PkiError::file(&key_path))?;
-        files::create_inside(
-            &certificate_path,
-            certificate.pem().as_bytes(),
-            files::PUBLIC,
-        )
-        .map_err(PkiError::file(&certificate_path))?;
-        Self::with(folder, kind, key)
+        let pem = certificate.pem();
+        files::create_inside(&certificate_path, pem.as_bytes(), files::PUBLIC)
+            .map_err(PkiError::file(&certificate_path))?;
+        Self::with(&certificate_path, kind, pem, key)
     }
 
     pub(super) fn open(
@@ -104,8 +102,10 @@ impl Authority {
         passphrase: Passphrase<'_>,
     ) -> Result<Self, PkiError> {
         let (certificate_path, key_path) = paths(folder, kind);
-        read(&certificate_path)?;
-        Self::with(folder, kind, key_file::read(&key_path, passphrase)?)
+        // First: where there is no CA, nobody is asked for a passphrase.
+        let pem = read(&certificate_path)?;
+        let key = key_file::read(&key_path, passphrase)?;
+        Self::with(&certificate_path, kind, pem, key)
     }
 
     /// The certificate alone, for those who sign nothing.
@@ -113,19 +113,23 @@ impl Authority {
         read(&paths(folder, kind).0)
     }
 
-    fn with(folder: &Path, kind: Kind, key: KeyPair) -> Result<Self, PkiError> {
-        let (certificate_path, _) = paths(folder, kind);
-        let certificate_pem = read(&certificate_path)?;
-        let damaged = |path: &Path, reason: &str| PkiError::Damaged {
+    fn with(
+        path: &Path,
+        kind: Kind,
+        certificate_pem: String,
+        key: KeyPair,
+    ) -> Result<Self, PkiError> {
+        let damaged = |reason: &str| PkiError::Damaged {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
-        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| damaged(&certificate_path, "not a certificate in PEM"))?;
-        let not_after = check(&der, &key).map_err(|reason| damaged(&certificate_path, reason))?;
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| damaged("not a certificate in PEM"))?;
+        let not_after = check(&certificate, &key).map_err(damaged)?;
         Ok(Self {
             kind,
-            issuer: Issuer::from_ca_cert_der(&der, key)?,
+            issuer: Issuer::from_ca_cert_der(&certificate, key)?,
+            certificate,
             certificate_pem,
             not_after,
         })
@@ -141,12 +145,10 @@ impl Authority {
 
     /// Whether the listeners will believe a certificate: what lies outside the constraints of the CA's own does not.
     pub(super) fn verify(&self, der: &CertificateDer<'_>, now: SystemTime) -> Result<(), PkiError> {
-        let authority = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())
-            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         let now = UnixTime::since_unix_epoch(since.unwrap_or_default());
         let refused = PkiError::NotBelieved;
-        let anchor = webpki::anchor_from_trusted_cert(&authority).map_err(refused)?;
+        let anchor = webpki::anchor_from_trusted_cert(&self.certificate).map_err(refused)?;
         webpki::EndEntityCert::try_from(der)
             .map_err(refused)?
             .verify_for_usage(
