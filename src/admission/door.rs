@@ -13,7 +13,6 @@ use std::time::Duration;
 /// One for each listener; what a reload may change is inside [`Rules`], replaced whole.
 pub struct Door {
     pub name: Arc<str>,
-    pub transport: Transport,
     pub rules: ArcSwap<Rules>,
     pub limits: Arc<Limits>,
     /// Connections of this listener.
@@ -23,6 +22,7 @@ pub struct Door {
 /// What is in force now.
 #[derive(Clone)]
 pub struct Rules {
+    pub transport: Transport,
     pub tls: Option<Arc<ServerTls>>,
     pub websocket: WebSocketConfig,
     /// Of all our web listeners with the same scheme: what counts as same-origin.
@@ -44,7 +44,7 @@ pub struct Rules {
     pub expiry_warning: Duration,
 }
 
-impl Door {
+impl Rules {
     /// `mqtt` or `websocket`, as policies write it.
     pub fn protocol(&self) -> &'static str {
         match self.transport {
@@ -52,9 +52,7 @@ impl Door {
             Transport::Websocket => "websocket",
         }
     }
-}
 
-impl Rules {
     /// The same with certificates, client CAs and revocation lists read again.
     pub fn with_tls(&self, tls: ServerTls) -> Self {
         Self {

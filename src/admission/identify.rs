@@ -101,7 +101,7 @@ impl Greeted {
             ip: self.ip,
             repute: Repute::default(),
             listener: Arc::clone(&self.door.name),
-            protocol: self.door.protocol(),
+            protocol: self.rules.protocol(),
             now: SystemTime::now(),
         }
     }
@@ -120,7 +120,7 @@ impl Greeted {
             client_id: Arc::from(self.connect.client_identifier.as_str()),
             ip: self.ip,
             listener: Arc::clone(&self.door.name),
-            protocol: self.door.protocol(),
+            protocol: self.rules.protocol(),
         };
         Identified {
             greeted: self,

@@ -35,7 +35,7 @@ impl Screened {
             places,
         } = self;
         let refused = |error: TlsError| shaken(error, &door, ip);
-        let is_websocket = door.transport == Transport::Websocket;
+        let is_websocket = rules.transport == Transport::Websocket;
         let mut cookie = None;
         let (mut stream, peer_tls) = match (&rules.tls, is_websocket) {
             (None, false) => (Stream::from(stream), None),

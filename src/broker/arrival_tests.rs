@@ -118,7 +118,7 @@ fn idn_11_groups_that_change_during_a_login_are_those_of_the_session() {
     let (node, before) = (Arc::clone(lab.running.node()), earlier(&lab.running));
     let mut phone = lab.connect_and_wait(CLEAN_START);
     write_users(&lab.folder, "visitors");
-    lab.runtime.block_on(lab.running.reload_file()).unwrap();
+    lab.runtime.block_on(lab.running.reload()).unwrap();
     let departure = Departure {
         parked: Parked::default(),
         session_expiry_interval: 0,

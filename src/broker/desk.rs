@@ -174,7 +174,7 @@ impl admin::Node for Desk {
     }
 
     fn reload(&self) -> Pending<'_, Result<(), Vec<Problem>>> {
-        Box::pin(self.running.reload_file())
+        Box::pin(self.running.reload())
     }
 
     fn export(&self) -> Option<Export> {

@@ -59,6 +59,7 @@ impl Common<'_> {
         })?;
         let secure = tls.is_some();
         Ok(Rules {
+            transport: listener.transport,
             tls,
             websocket: listener.websocket.clone().unwrap_or_default(),
             web_ports: self.web_ports(secure),

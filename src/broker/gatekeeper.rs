@@ -16,8 +16,9 @@ pub async fn keep(
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             _ = stop.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok(accepted) => welcome(accepted, &door, &node),

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::panics::keep_running;
 use super::start::StartError;
 use crate::admission::{Door, Rules};
-use crate::config::{Config, ListenerConfig};
+use crate::config::Config;
 use crate::limits::Tally;
 use crate::mqtt::ReasonCode;
 use crate::net::{Descriptors, Listener};
@@ -22,20 +22,31 @@ use tokio::task::JoinHandle;
 /// The listeners of this process.
 pub(super) struct Listening {
     descriptors: Descriptors,
-    open: Mutex<BTreeMap<String, Open>>,
+    pub(super) open: Mutex<BTreeMap<String, Open>>,
 }
 
-struct Open {
-    door: Arc<Door>,
+pub(super) struct Open {
+    pub(super) door: Arc<Door>,
     /// As configured: port 0 is another than the one taken.
     bind: SocketAddr,
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    pub(super) address: SocketAddr,
+    /// `None`: its socket was given up for another, and could not be had again.
+    pub(super) serving: Option<Serving>,
+}
+
+pub(super) struct Serving {
+    pub(super) socket: Arc<Listener>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) task: JoinHandle<()>,
 }
 
 /// Sockets that a configuration asks for and that were not there: bound, not yet open.
-pub(super) struct Bound(BTreeMap<String, (Listener, SocketAddr)>);
+#[derive(Default)]
+pub(super) struct Bound {
+    pub(super) sockets: BTreeMap<String, (Arc<Listener>, SocketAddr)>,
+    /// Whose places are taken by sockets of ours that the configuration has no more.
+    pub(super) waiting: BTreeMap<String, SocketAddr>,
+}
 
 impl Listening {
     pub(super) fn new() -> Self {
@@ -47,25 +58,53 @@ impl Listening {
 
     /// Binds what is new or has moved. Dropping the result undoes it.
     pub(super) fn bind(&self, config: &Config) -> Result<Bound, StartError> {
-        let mut bound = BTreeMap::new();
+        let mut bound = Bound::default();
         let open = self.open.lock();
         for (name, listener) in &config.listeners {
-            if open
-                .get(name)
-                .is_some_and(|open| open.bind == listener.bind)
-            {
+            let bind = listener.bind;
+            if open.get(name).is_some_and(|open| !open.is_left(Some(bind))) {
                 continue;
             }
-            let failed = |source| StartError::Bind {
-                name: name.clone(),
-                address: listener.bind,
-                source,
-            };
-            let socket = Listener::bind(listener.bind, self.descriptors.clone()).map_err(failed)?;
-            let address = socket.local_addr().map_err(failed)?;
-            bound.insert(name.clone(), (socket, address));
+            let left = open
+                .iter()
+                .filter(|(name, open)| open.is_left(wanted(config, name)))
+                .map(|(_, open)| open);
+            // The same place under another name: no connection is lost on the way.
+            let same = left
+                .clone()
+                .find(|open| open.bind == bind && bind.port() != 0);
+            if let Some(socket) = same.and_then(|open| open.serving.as_ref()) {
+                let socket = Arc::clone(&socket.socket);
+                bound.sockets.insert(name.clone(), (socket, bind));
+                continue;
+            }
+            let mut in_the_way = left.filter(|open| open.address.port() == bind.port());
+            match self.listen(name, bind) {
+                Ok(place) => {
+                    bound.sockets.insert(name.clone(), place);
+                }
+                Err(error) if error.is_address_in_use() && in_the_way.next().is_some() => {
+                    bound.waiting.insert(name.clone(), bind);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Bound(bound))
+        Ok(bound)
+    }
+
+    pub(super) fn listen(
+        &self,
+        name: &str,
+        bind: SocketAddr,
+    ) -> Result<(Arc<Listener>, SocketAddr), StartError> {
+        let failed = |source| StartError::Bind {
+            name: name.to_owned(),
+            address: bind,
+            source,
+        };
+        let socket = Listener::bind(bind, self.descriptors.clone()).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok((Arc::new(socket), address))
     }
 
     /// Where each configured listener listens, or will once `bound` is open.
@@ -74,7 +113,8 @@ impl Listening {
         let names = config.listeners.keys();
         names
             .filter_map(|name| {
-                let new = bound.0.get(name).map(|(_, address)| *address);
+                let new = bound.sockets.get(name).map(|(_, address)| *address);
+                let new = new.or_else(|| bound.waiting.get(name).copied());
                 let address = new.or_else(|| Some(open.get(name)?.address))?;
                 Some((name.clone(), address))
             })
@@ -97,7 +137,7 @@ impl Listening {
             .collect();
         for name in gone {
             if let Some(removed) = open.remove(&name) {
-                close(removed);
+                removed.close();
                 end_clients(name, config, node);
             }
         }
@@ -106,22 +146,21 @@ impl Listening {
                 continue;
             };
             let before = open.remove(name);
-            let socket = bound.0.remove(name);
+            let socket = bound.sockets.remove(name);
             let opened = match (socket, before) {
                 (None, Some(same)) => {
                     same.door.rules.store(Arc::new(rules));
                     same
                 }
                 // Moved: its clients stay, and go on under the same door's rules.
-                (Some((socket, address)), Some(before)) => {
+                (Some(place), Some(before)) => {
                     before.door.rules.store(Arc::new(rules));
                     let door = Arc::clone(&before.door);
-                    close(before);
-                    start(socket, door, (listener.bind, address), node)
+                    before.close();
+                    Open::new(place, door, listener.bind, node)
                 }
-                (Some((socket, address)), None) => {
-                    let door = door(name, listener, rules, node);
-                    start(socket, door, (listener.bind, address), node)
+                (Some(place), None) => {
+                    Open::new(place, door(name, rules, node), listener.bind, node)
                 }
                 (None, None) => continue,
             };
@@ -140,50 +179,66 @@ impl Listening {
     /// Accepts nobody any more.
     pub(super) async fn stop(&self) {
         let open = std::mem::take(&mut *self.open.lock());
-        for (_, open) in open {
-            let _ = open.stop.send(true);
-            let _ = open.task.await;
+        for serving in open.into_values().filter_map(|open| open.serving) {
+            let _ = serving.stop.send(true);
+            let _ = serving.task.await;
         }
     }
 }
 
-fn door(name: &str, listener: &ListenerConfig, rules: Rules, node: &Node) -> Arc<Door> {
+impl Open {
+    fn new(
+        (socket, address): (Arc<Listener>, SocketAddr),
+        door: Arc<Door>,
+        bind: SocketAddr,
+        node: &Arc<Node>,
+    ) -> Self {
+        let serving = Some(serve(socket, &door, node));
+        Self {
+            door,
+            bind,
+            address,
+            serving,
+        }
+    }
+
+    /// Whether its place is not the one that is wanted now.
+    pub(super) fn is_left(&self, wanted: Option<SocketAddr>) -> bool {
+        wanted != Some(self.bind) || self.serving.is_none()
+    }
+
+    fn close(self) {
+        if let Some(serving) = self.serving {
+            let _ = serving.stop.send(true);
+        }
+    }
+}
+
+pub(super) fn wanted(config: &Config, name: &str) -> Option<SocketAddr> {
+    config.listeners.get(name).map(|listener| listener.bind)
+}
+
+fn door(name: &str, rules: Rules, node: &Node) -> Arc<Door> {
     Arc::new(Door {
         name: Arc::from(name),
-        transport: listener.transport,
         rules: ArcSwap::from_pointee(rules),
         limits: Arc::clone(&node.limits),
         connections: Arc::new(Tally::default()),
     })
 }
 
-fn start(
-    socket: Listener,
-    door: Arc<Door>,
-    (bind, address): (SocketAddr, SocketAddr),
-    node: &Arc<Node>,
-) -> Open {
+pub(super) fn serve(socket: Arc<Listener>, door: &Arc<Door>, node: &Arc<Node>) -> Serving {
     let (stop, stopped) = watch::channel(false);
-    let (socket, through, of) = (Arc::new(socket), Arc::clone(&door), Arc::clone(node));
+    let (listener, door, of) = (Arc::clone(&socket), Arc::clone(door), Arc::clone(node));
     let task = keep_running(node, move || {
         gatekeeper::keep(
-            Arc::clone(&socket),
-            Arc::clone(&through),
+            Arc::clone(&listener),
+            Arc::clone(&door),
             Arc::clone(&of),
             stopped.clone(),
         )
     });
-    Open {
-        door,
-        bind,
-        address,
-        stop,
-        task,
-    }
-}
-
-fn close(open: Open) {
-    let _ = open.stop.send(true);
+    Serving { socket, stop, task }
 }
 
 /// Who came in through a listener that is no more; those whose login was still under way too.

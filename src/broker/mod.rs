@@ -8,6 +8,7 @@ mod desk;
 mod directory_round;
 mod directory_watch;
 mod doors;
+mod exchange;
 mod gatekeeper;
 mod good_logins;
 mod kept;

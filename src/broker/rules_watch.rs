@@ -37,7 +37,7 @@ pub(super) async fn watch(running: Running, read: Stamps) {
 }
 
 async fn reload(running: &Running) {
-    match running.reload_file().await {
+    match running.reload().await {
         Ok(()) => tracing::info!("files changed: reloaded"),
         Err(problems) => problems.iter().for_each(
             |problem| tracing::error!(%problem, "files changed, and were not taken over"),

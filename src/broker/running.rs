@@ -6,7 +6,7 @@ use super::node::Node;
 use super::start::StartError;
 use crate::admission::Door;
 use crate::audit::{Event, Kind, Outcome};
-use crate::config::Config;
+use crate::config::{Config, problem_at};
 use crate::identity::io::BackEnds;
 use crate::mqtt::ReasonCode;
 use crate::problem::Problem;
@@ -74,11 +74,21 @@ impl Running {
         self.0.listening.doors()
     }
 
-    /// Puts a new configuration in force, all or nothing: policies, users, limits, certificates, listeners that were added, moved or removed. When it returns every
-    /// live session was asked to judge itself again. What needs a restart is told, and then nothing changes.
-    pub async fn reload(&self, config: Config) -> Result<(), Vec<Problem>> {
+    /// Reads the file again and puts it in force, all or nothing: policies, users, limits, certificates, listeners that were added, changed or removed. When it
+    /// returns every live session was asked to judge itself again. What needs a restart is told, and then nothing changes.
+    pub async fn reload(&self) -> Result<(), Vec<Problem>> {
+        let running = self.clone();
+        // A task of its own: whoever asked may go away, and half a reload must not be what is left.
+        let reloaded = tokio::spawn(async move { running.reload_now().await }).await;
+        reloaded.unwrap_or_else(|error| Err(vec![Problem::whole(&self.0.file, error.to_string())]))
+    }
+
+    async fn reload_now(&self) -> Result<(), Vec<Problem>> {
         let _one_at_a_time = self.0.reloading.lock().await;
-        let result = self.try_reload(config);
+        let result = match Config::load(&self.0.file, std::env::vars_os()) {
+            Ok(config) => self.try_reload(config).await,
+            Err(problems) => Err(problems),
+        };
         let node = &self.0.node;
         let (outcome, reason) = match &result {
             Ok(()) => (Outcome::Permitted, String::from("reloaded")),
@@ -103,13 +113,7 @@ impl Running {
         result
     }
 
-    /// Reads the file again and puts it in force.
-    pub async fn reload_file(&self) -> Result<(), Vec<Problem>> {
-        let config = Config::load(&self.0.file, std::env::vars_os())?;
-        self.reload(config).await
-    }
-
-    fn try_reload(&self, config: Config) -> Result<(), Vec<Problem>> {
+    async fn try_reload(&self, config: Config) -> Result<(), Vec<Problem>> {
         let node = &self.0.node;
         self.needs_no_restart(&config)?;
         let policies = Arc::new(config.load_policies()?);
@@ -117,8 +121,13 @@ impl Running {
         let back_ends =
             BackEnds::open_with(&config.authentication, &config.base, Arc::clone(&logins))?;
         let mqtt = Arc::new(config.mqtt.clone());
-        let told = |error: StartError| vec![Problem::whole(&self.0.file, error.to_string())];
-        let bound = self.0.listening.bind(&config).map_err(told)?;
+        let told = |error: StartError| match error.placed(&self.0.file) {
+            StartError::Problems(problems) => problems,
+            other @ (StartError::Bind { .. } | StartError::Audit { .. } | StartError::Store(_)) => {
+                vec![Problem::whole(&self.0.file, other.to_string())]
+            }
+        };
+        let mut bound = self.0.listening.bind(&config).map_err(told)?;
         let mut addresses = self.0.listening.addresses(&config, &bound);
         if let Some(admin) = self.addresses().get("admin") {
             addresses.insert("admin".into(), *admin);
@@ -136,6 +145,11 @@ impl Running {
                 .check_est(&config.base)
                 .map_err(|problem| vec![problem])?;
         }
+        let listening = &self.0.listening;
+        listening
+            .make_room(&config, &mut bound, node)
+            .await
+            .map_err(told)?;
         // Nothing can fail from here on. A certificate that ended while we ran is no reason to hold back a policy.
         super::start::warn_of_no_policy(&policies);
         for problem in config.out_of_date(SystemTime::now()) {
@@ -162,23 +176,17 @@ impl Running {
         let running = self.config();
         let (old, new) = (fixed(&running), fixed(config));
         let settings = old.iter().zip(&new).filter(|(old, new)| old != new);
-        let mut changed: Vec<String> = settings.map(|((name, _), _)| (*name).to_owned()).collect();
-        for (name, listener) in &config.listeners {
-            let before = running.listeners.get(name);
-            if before.is_some_and(|before| before.transport != listener.transport) {
-                changed.push(format!("listeners.{name}.transport"));
-            }
-        }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let told = |name| {
-            Problem::whole(
-                &self.0.file,
-                format!("{name}: a change of this needs a restart"),
-            )
+        let told = |name: &str| {
+            let path: Vec<&str> = name.split('.').collect();
+            let message = format!("{name}: a change of this needs a restart");
+            problem_at(&self.0.file, &path, message)
         };
-        Err(changed.into_iter().map(told).collect())
+        let problems: Vec<Problem> = settings.map(|((name, _), _)| told(name)).collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     /// Stops accepting, tells every client (v5: 0x8B), and waits for them to go, `grace` at the most.

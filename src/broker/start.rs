@@ -54,6 +54,10 @@ pub enum StartError {
 }
 
 impl StartError {
+    pub(super) fn is_address_in_use(&self) -> bool {
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+
     /// An address that cannot be had is told where `file` names it.
     pub(super) fn placed(self, file: &Path) -> Self {
         let path = match &self {

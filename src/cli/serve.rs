@@ -78,7 +78,7 @@ pub fn serve(
         supervisor.ready();
         when_ready(&running);
         eprintln!("wardgate ready{}", ports(&running));
-        let code = until_stopped(&running, (file, port_file), &supervisor, signals).await;
+        let code = until_stopped(&running, port_file, &supervisor, signals).await;
         supervisor.stopping();
         running.stop(grace).await;
         code
@@ -128,7 +128,7 @@ impl Signals {
 
 async fn until_stopped(
     running: &Running,
-    (file, port_file): (&Path, Option<&Path>),
+    port_file: Option<&Path>,
     supervisor: &Supervisor,
     mut signals: Signals,
 ) -> ExitCode {
@@ -138,7 +138,7 @@ async fn until_stopped(
             () = received(&mut signals.interrupt) => return ExitCode::SUCCESS,
             () = received(&mut signals.hangup) => {
                 supervisor.reloading();
-                reload(running, file).await;
+                reload(running).await;
                 // Listeners may have come, moved or gone.
                 if let Err(error) = announce(running, port_file) {
                     tracing::error!(%error, "the port file cannot be written");
@@ -154,12 +154,8 @@ async fn received(signal: &mut Signal) {
 }
 
 /// All or nothing: a file that is wrong changes nothing and says where it is wrong.
-async fn reload(running: &Running, file: &Path) {
-    let result = match Config::load(file, std::env::vars_os()) {
-        Ok(config) => running.reload(config).await,
-        Err(problems) => Err(problems),
-    };
-    match result {
+async fn reload(running: &Running) {
+    match running.reload().await {
         Ok(()) => tracing::info!("reloaded"),
         Err(problems) => problems
             .iter()

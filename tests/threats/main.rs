@@ -14,6 +14,7 @@ mod support;
 mod bans;
 mod directory;
 mod identity;
+mod listeners;
 mod lockout;
 mod logs;
 mod overload;

@@ -3,11 +3,8 @@
 use super::connect;
 use super::support::broker::LAB;
 use super::support::certificates::Certificates;
-use super::support::wire::PATIENCE;
-use super::support::{Broker, Setup, Wire};
-use std::collections::BTreeMap;
+use super::support::{Broker, Setup};
 use std::fs;
-use std::time::Instant;
 use time::OffsetDateTime;
 
 pub(super) fn rewrite(broker: &Broker, name: &str, change: impl Fn(&str) -> String) {
@@ -20,78 +17,8 @@ pub(super) fn rewrite(broker: &Broker, name: &str, change: impl Fn(&str) -> Stri
     fs::rename(path.with_extension("new"), path).unwrap();
 }
 
-fn await_ports(
-    broker: &Broker,
-    wanted: impl Fn(&BTreeMap<String, u16>) -> bool,
-) -> BTreeMap<String, u16> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let text = fs::read_to_string(broker.path().join("ports.json")).unwrap();
-        if let Ok(ports) = serde_json::from_str(&text)
-            && wanted(&ports)
-        {
-            return ports;
-        }
-        assert!(Instant::now() < deadline, "{text}\n{}", broker.stderr());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
-fn dial(port: u16) -> Wire {
-    Wire::dial(
-        ([127, 0, 0, 1], port).into(),
-        &super::support::Transport::Tcp,
-    )
-}
-
-const SECOND: &str =
+pub const SECOND: &str =
     "  second: { bind: '127.0.0.1:0', transport: tcp, authenticate: [anonymous] }\n";
-
-#[test]
-fn listeners_come_and_go_and_the_others_do_not_notice() {
-    let broker = Setup::new(LAB).start();
-    let mut stays = broker.dial("lab");
-    connect(&mut stays, "stays");
-    rewrite(&broker, "wardgate.yaml", |text| {
-        text.replace("  lab:", &format!("{SECOND}  lab:"))
-    });
-    broker.signal("HUP");
-    let ports = await_ports(&broker, |ports| ports.contains_key("second"));
-    assert_eq!(ports["lab"], broker.port("lab"));
-    let mut goes = dial(ports["second"]);
-    connect(&mut goes, "goes");
-    rewrite(&broker, "wardgate.yaml", |text| text.replace(SECOND, ""));
-    broker.signal("HUP");
-    await_ports(&broker, |ports| !ports.contains_key("second"));
-    goes.expect_then_closed("e0 .. 98 *");
-    let again = Wire::try_dial(
-        ([127, 0, 0, 1], ports["second"]).into(),
-        &super::support::Transport::Tcp,
-    );
-    if let Ok(mut again) = again {
-        again.expect_end();
-    }
-    stays.expect_quiet();
-}
-
-#[test]
-fn a_listener_that_moves_keeps_its_clients() {
-    let broker = Setup::new(LAB).start();
-    let mut before = broker.dial("lab");
-    connect(&mut before, "before");
-    // Another loopback address is another place.
-    rewrite(&broker, "wardgate.yaml", |text| {
-        text.replace("'127.0.0.1:0'", "'127.0.0.2:0'")
-    });
-    broker.signal("HUP");
-    let ports = await_ports(&broker, |ports| ports["lab"] != broker.port("lab"));
-    let mut after = Wire::dial(
-        ([127, 0, 0, 2], ports["lab"]).into(),
-        &super::support::Transport::Tcp,
-    );
-    connect(&mut after, "after");
-    before.expect_quiet();
-}
 
 #[test]
 fn what_needs_a_restart_or_cannot_listen_changes_nothing() {
@@ -102,12 +29,12 @@ fn what_needs_a_restart_or_cannot_listen_changes_nothing() {
         (
             "data_dir: ./data".to_owned(),
             "data_dir: ./other".to_owned(),
-            "data_dir: a change of this needs a restart".to_owned(),
+            "wardgate.yaml:3:11: data_dir: a change of this needs a restart".to_owned(),
         ),
         (
             "  lab:".to_owned(),
             format!("{elsewhere}  lab:"),
-            format!("cannot listen on {address}"),
+            format!("wardgate.yaml:20:19: listener second: cannot listen on {address}"),
         ),
     ];
     for (from, to, told) in rows {
