@@ -337,7 +337,13 @@ impl Router {
     fn send_will(&self, handle: &SessionHandle, will: Will, now: Instant, wakes: &mut Wakes) {
         let gate = self.store.gate();
         self.publish_will(handle, will, now, wakes);
-        self.save_parked(handle, &handle.state.lock());
+        {
+            let state = handle.state.lock();
+            // Its client may have come back, or the session ended, while the will went its way: the record is theirs then.
+            if !state.attached && !state.ended {
+                self.save_parked(handle, &state);
+            }
+        }
         drop(gate);
     }
 

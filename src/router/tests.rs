@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod races;
 mod timers;
 mod withdrawn;
 

@@ -1,0 +1,50 @@
+//! What two do at the same moment, in the order that used to go wrong.
+
+use super::*;
+
+fn will(delay: u32) -> Will {
+    Will {
+        qos: QoS::AtLeastOnce,
+        // So that the store is told of it.
+        retain: true,
+        topic: TopicName::new(text("will"), TopicLimits::default()).unwrap(),
+        payload: Bytes::from_static(b"gone"),
+        will_delay_interval: Some(delay),
+        properties: None,
+    }
+}
+
+#[test]
+fn ses_05_a_session_that_changes_hands_while_its_will_is_sent_keeps_its_new_record() {
+    // Whether the one who comes back starts clean, and what is kept of the first session then.
+    for (clean_start, delay, kept) in [
+        (false, 0, true),
+        (false, 5, true),
+        (true, 0, false),
+        (true, 5, false),
+    ] {
+        let row = format!("clean start {clean_start}, delay {delay}");
+        let store = Arc::new(Paper::default());
+        let router = Arc::new(router_over(MqttConfig::default(), &store));
+        let handle = open(&router, "mortal", 60);
+        router.keep(&handle, 60, Some(&will(delay)));
+        let others = Arc::clone(&router);
+        let rights = Arc::clone(&handle.rights());
+        store.meanwhile("publish", move || {
+            let claim = others.claim(&rights, clean_start, 90, Instant::now());
+            let (Claim::New(handle) | Claim::Resumed(handle, _)) = claim else {
+                panic!("nobody is there");
+            };
+            others.keep(&handle, 90, Some(&will(7)));
+        });
+        depart(&router, &handle, 60, Some(will(delay)));
+        router.handle_timeout(Instant::now() + Duration::from_secs(6));
+        let record = store.record(&handle);
+        assert_eq!(record.is_some(), kept, "{row}: rises again");
+        let new = router.registry().find("mortal").unwrap();
+        let record = store.record(&new).unwrap();
+        assert!(record.connected, "{row}");
+        assert_eq!(record.session_expiry_interval, 90, "{row}");
+        assert!(record.will.is_some(), "{row}: the new will is lost");
+    }
+}
