@@ -82,15 +82,18 @@ impl Router {
         let received = content.received;
         let message = Arc::new(Message::new(permit, content, now));
         let publisher = message.publisher();
+        // It takes its place before its receivers are looked for: who subscribes in between finds it there, who did before is found below.
+        let (mut keeps, mut version) = (false, None);
+        if message.retain() {
+            keeps = self.keeps(&message, || true)?;
+            version = Some(self.retained.set(&message, &self.limits)?);
+        }
         let route = cache.route(message.topic(), &self.generations, || {
             Route::find(&self.index.read(), message.topic(), publisher)
         });
-        let keeps = self.keeps(&message, &route)?;
-        let version = if message.retain() {
-            Some(self.retained.set(&message, &self.limits)?)
-        } else {
-            None
-        };
+        if !message.retain() {
+            self.keeps(&message, || route.outlives_connections())?;
+        }
         let settings = self.settings.load();
         let bytes = message.queued_bytes();
         let mut kept = Vec::new();
@@ -153,8 +156,12 @@ impl Router {
         })
     }
 
-    /// Whether a retained message is written too; an error when the message must survive and cannot. QoS 0 promises nothing and goes on.
-    fn keeps(&self, message: &Message, route: &Route) -> Result<bool, PublishError> {
+    /// Whether a retained message is written too; an error when the message `must_survive` and cannot. QoS 0 promises nothing and goes on.
+    fn keeps(
+        &self,
+        message: &Message,
+        must_survive: impl FnOnce() -> bool,
+    ) -> Result<bool, PublishError> {
         if !self.store.keeps() {
             return Ok(false);
         }
@@ -164,14 +171,7 @@ impl Router {
         if message.author().identity.method == Method::SYSTEM {
             return Ok(false);
         }
-        let is_owed = message.qos() > QoS::AtMostOnce
-            && (message.retain()
-                || !route.groups.is_empty()
-                || route
-                    .targets
-                    .iter()
-                    .any(|target| target.handle.is_durable()));
-        if is_owed {
+        if message.qos() > QoS::AtMostOnce && must_survive() {
             Err(PublishError::Store)
         } else {
             Ok(false)

@@ -62,6 +62,12 @@ impl Route {
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty() && self.groups.is_empty()
     }
+
+    /// Somebody is to get it even if the process ends.
+    pub fn outlives_connections(&self) -> bool {
+        let mut targets = self.targets.iter();
+        !self.groups.is_empty() || targets.any(|target| target.handle.is_durable())
+    }
 }
 
 impl Target {

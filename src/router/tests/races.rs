@@ -48,3 +48,26 @@ fn ses_05_a_session_that_changes_hands_while_its_will_is_sent_keeps_its_new_reco
         assert!(record.will.is_some(), "{row}: the new will is lost");
     }
 }
+
+#[test]
+fn a_message_that_is_retained_while_somebody_subscribes_reaches_him() {
+    let store = Arc::new(Paper::default());
+    let router = Arc::new(router_over(MqttConfig::default(), &store));
+    let handle = open(&router, "late", 60);
+    publish(&router, "t", QoS::AtLeastOnce, true, "old");
+    let (others, late) = (Arc::clone(&router), Arc::clone(&handle));
+    let (sender, replay) = std::sync::mpsc::channel();
+    // The publisher asks whether the store takes anything; meanwhile the SUBSCRIBE comes in and is done.
+    store.meanwhile("accepting", move || {
+        let replay = subscribe(&others, &late, "t", QoS::AtLeastOnce, 1);
+        sender.send(replay).unwrap();
+    });
+    publish(&router, "t", QoS::AtLeastOnce, true, "new");
+    let mut received = Vec::new();
+    if let Some(mut replay) = replay.recv().unwrap() {
+        let mut taken = Vec::new();
+        router.replay(&handle, &mut replay, 64, Instant::now(), &mut taken);
+    }
+    received.extend(payloads(&handle));
+    assert!(received.contains(&"new".to_owned()), "{received:?}");
+}
