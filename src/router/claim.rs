@@ -295,7 +295,7 @@ impl Router {
 
     /// The session has ended: its will is sent whatever its delay, its subscriptions go, and what it had of shared ones moves on. [MQTT-3.1.2-8]
     fn finish(&self, handle: &Arc<SessionHandle>, now: Instant) {
-        let (subscriptions, will, parked, waiters) = {
+        let (claim, subscriptions, will, parked, waiters) = {
             let mut state = handle.state.lock();
             if std::mem::replace(&mut state.ended, true) {
                 return;
@@ -303,12 +303,14 @@ impl Router {
             state.attached = false;
             self.cancel_timer(handle, &mut state);
             (
+                state.claim.take(),
                 std::mem::take(&mut state.subscriptions),
                 state.will.take(),
                 state.parked.take(),
                 std::mem::take(&mut state.waiters),
             )
         };
+        drop(claim);
         for subscription in subscriptions.keys() {
             self.remove(subscription, handle.id());
         }

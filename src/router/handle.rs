@@ -28,8 +28,6 @@ pub struct SessionHandle {
     durable: AtomicBool,
     /// The store has a record of it.
     kept: AtomicBool,
-    /// Its place under `limits.state`.
-    _claim: Option<SessionClaim>,
     pub(super) state: Mutex<State>,
 }
 
@@ -44,6 +42,8 @@ pub struct Owner {
 pub(super) struct State {
     pub attached: bool,
     pub ended: bool,
+    /// Its place under `limits.state`, until it has ended: publishers remember handles for longer.
+    pub claim: Option<SessionClaim>,
     pub subscriptions: BTreeMap<Subscription, Subscribed>,
     pub parked: Option<Box<Parked>>,
     /// Connections that want to take over, at most [`SessionHandle::MAX_WAITERS`].
@@ -89,9 +89,9 @@ impl SessionHandle {
             judged: AtomicU64::new(0),
             durable: AtomicBool::new(false),
             kept: AtomicBool::new(false),
-            _claim: claim,
             state: Mutex::new(State {
                 attached: true,
+                claim,
                 ..State::default()
             }),
         }

@@ -71,3 +71,38 @@ fn a_message_that_is_retained_while_somebody_subscribes_reaches_him() {
     received.extend(payloads(&handle));
     assert!(received.contains(&"new".to_owned()), "{received:?}");
 }
+
+#[test]
+fn lim_05_a_session_that_has_ended_holds_no_place_whoever_remembers_it() {
+    let mut config = LimitsConfig::default();
+    config.state.sessions_per_user = crate::limits::Limit::At(crate::limits::Count::new(1));
+    let limits = Arc::new(Limits::new(config, [1; 4], Instant::now()));
+    let store = Arc::new(Paper::default());
+    let router = Router::new(policies(ALLOW), MqttConfig::default(), store as _, limits);
+    let sessions = || router.limits.standing(Instant::now()).sessions;
+    // A publisher that remembers where its messages go.
+    let mut cache = RouteCache::default();
+    let mut publish = || {
+        let rights = router.rights(&subject("certificate", "publisher"));
+        let topic = TopicName::new(text("t"), TopicLimits::default()).unwrap();
+        let permit = rights
+            .permit_publish(topic, QoS::AtMostOnce, false)
+            .unwrap();
+        let content = Content::from_session(SessionId(0), Bytes::from_static(b"x"), None);
+        let (now, wakes) = (Instant::now(), &mut Wakes::default());
+        let published = router.publish(permit, content, &mut cache, now, wakes);
+        published.unwrap().matched
+    };
+    for (clean_start, expiry) in [(false, 0), (false, 60), (true, 60), (true, 0)] {
+        let rights = router.rights(&subject("password", "c"));
+        let Claim::New(handle) = router.claim(&rights, clean_start, expiry, Instant::now()) else {
+            panic!("clean start {clean_start}, expiry {expiry}: its place is free");
+        };
+        subscribe(&router, &handle, "t", QoS::AtMostOnce, 1);
+        assert!(publish());
+        assert_eq!(sessions(), 1);
+        depart(&router, &handle, expiry, None);
+        assert_eq!(sessions(), u64::from(expiry > 0));
+    }
+    assert_eq!(sessions(), 0);
+}
