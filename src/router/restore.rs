@@ -17,12 +17,17 @@ impl Router {
         for (message, version) in &restored.retained {
             self.retained.restore(message, *version, &self.limits);
         }
-        for session in restored.sessions {
-            self.restore_session(session, now);
+        let sessions = restored.sessions.into_iter();
+        let handles: Vec<_> = sessions
+            .map(|session| self.restore_session(session, now))
+            .collect();
+        // When all are there: what one may not have any more of a shared subscription another may. Puts the subscriptions that still stand into the index.
+        for handle in &handles {
+            self.rejudge(handle);
         }
     }
 
-    fn restore_session(&self, session: RestoredSession, now: Instant) {
+    fn restore_session(&self, session: RestoredSession, now: Instant) -> Arc<SessionHandle> {
         let RestoredSession {
             record,
             subscriptions,
@@ -52,6 +57,11 @@ impl Router {
             let mut state = handle.state.lock();
             state.attached = false;
             state.subscriptions = subscriptions.into_iter().collect();
+            for (subscription, subscribed) in &state.subscriptions {
+                if subscription.share.is_some() {
+                    self.insert(&handle, subscription, *subscribed);
+                }
+            }
             let replays = replaying
                 .into_iter()
                 .filter_map(|(subscription, replaying)| {
@@ -85,8 +95,7 @@ impl Router {
         if let Some(mut shard) = self.registry.shard(handle.client_id()) {
             shard.insert(Arc::clone(handle.client_id()), Arc::clone(&handle));
         }
-        // Puts the subscriptions that still stand into the index.
-        self.rejudge(&handle);
+        handle
     }
 }
 

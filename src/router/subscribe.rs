@@ -2,7 +2,7 @@
 
 use super::handle::{SessionHandle, Subscribed};
 use super::index::Entry;
-use super::publish::share_name;
+use super::publish::{Wakes, share_name};
 use super::retained::Replay;
 use super::store::Replaying;
 use super::{Parked, Router};
@@ -242,15 +242,28 @@ impl Router {
                 share,
             )
         });
+        if refused.is_empty() {
+            return;
+        }
+        let mut wakes = Wakes::default();
+        // One commit: what moves to others leaves this session in the same moment.
+        let gate = self.store.gate();
         for ticket in refused
             .iter()
             .filter_map(|delivery| delivery.ticket.as_ref())
         {
             self.store.settle(ticket);
         }
+        // What it had of shared subscriptions is the other members' to have. MQTT 5.0 section 4.8.2
+        let (shared, own): (Vec<_>, Vec<_>) = refused
+            .into_iter()
+            .partition(|delivery| delivery.share.is_some());
         self.counters
             .withheld
-            .add(u64::try_from(refused.len()).unwrap_or(u64::MAX));
+            .add(u64::try_from(own.len()).unwrap_or(u64::MAX));
+        self.redistribute(shared.into_iter(), &mut wakes);
+        drop(gate);
+        wakes.wake();
     }
 
     pub(super) fn insert(

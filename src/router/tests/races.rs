@@ -1,6 +1,7 @@
 //! What two do at the same moment, in the order that used to go wrong.
 
 use super::*;
+use crate::router::store::{Restored, RestoredSession, Spilled};
 
 fn will(delay: u32) -> Will {
     Will {
@@ -105,4 +106,63 @@ fn lim_05_a_session_that_has_ended_holds_no_place_whoever_remembers_it() {
         assert_eq!(sessions(), u64::from(expiry > 0));
     }
     assert_eq!(sessions(), 0);
+}
+
+#[test]
+fn what_a_member_may_not_have_any_more_goes_to_the_others_of_its_group() {
+    const WITHOUT_A: &str =
+        "  - id: not-a\n    who: { client_id: a }\n    deny:\n      - subscribe: \"secret/#\"\n";
+    let stricter = || policies(&format!("{ALLOW}{WITHOUT_A}"));
+    for (filter, restarted) in [
+        ("$share/g/secret/x", false),
+        ("$share/g/#", false),
+        ("$share/g/secret/x", true),
+        ("$share/g/#", true),
+    ] {
+        let row = format!("{filter}, restarted {restarted}");
+        let store = Arc::new(Paper::default());
+        let mut router = router_over(MqttConfig::default(), &store);
+        let members = ["a", "b"].map(|client_id| {
+            let handle = open(&router, client_id, 60);
+            router.keep(&handle, 60, None);
+            handle
+        });
+        let [a, b] = &members;
+        subscribe(&router, a, filter, QoS::AtLeastOnce, 1);
+        let expected: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+        for number in &expected {
+            publish(&router, "secret/x", QoS::AtLeastOnce, false, number);
+        }
+        subscribe(&router, b, filter, QoS::AtLeastOnce, 1);
+        assert_eq!(a.outbox().held(), 50);
+        if restarted {
+            let sessions = members.each_ref().map(|handle| RestoredSession {
+                record: store.record(handle).unwrap(),
+                subscriptions: handle.subscriptions(),
+                replaying: Vec::new(),
+                received: Vec::new(),
+                handed_over: Vec::new(),
+                sent: 0,
+                window: take(handle),
+                spilled: Spilled::default(),
+                last_sequence: 50,
+            });
+            router = router_over(MqttConfig::default(), &store);
+            router.policies.store(stricter());
+            let restored = Restored {
+                sessions: sessions.into(),
+                retained: Vec::new(),
+                next_session: 9,
+            };
+            router.restore(restored, Instant::now());
+        } else {
+            router.replace(stricter(), MqttConfig::default());
+        }
+        let now = |handle: &SessionHandle| router.registry().find(handle.client_id()).unwrap();
+        assert_eq!(payloads(&now(b)), expected, "{row}");
+        assert!(payloads(&now(a)).is_empty(), "{row}");
+        assert!(store.rows(a).is_empty(), "{row}");
+        assert_eq!(store.rows(b).len(), 50, "{row}");
+        assert_eq!(router.counters().dropped.value(), 0, "{row}");
+    }
 }
