@@ -243,6 +243,12 @@ impl Outbox {
             if let Some(spill) = &mut inner.spill {
                 spill.fetching = false;
             }
+            // Whoever came since and emptied the window found that somebody asks already: now he may.
+            let waker = inner.waker.take();
+            drop(inner);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
             return;
         }
         let mut brought = Spilled::default();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::router::store::{Restored, RestoredSession, Spilled};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn will(delay: u32) -> Will {
     Will {
@@ -165,4 +166,76 @@ fn what_a_member_may_not_have_any_more_goes_to_the_others_of_its_group() {
         assert_eq!(store.rows(b).len(), 50, "{row}");
         assert_eq!(router.counters().dropped.value(), 0, "{row}");
     }
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl std::task::Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_page_that_comes_too_late_wakes_whoever_relied_on_it() {
+    let store = Arc::new(Paper::default());
+    let router = router_over(MqttConfig::default(), &store);
+    let handle = open(&router, "durable", 60);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    // More than a connected session's window, of such a size that few of them fill the window of one that is away.
+    let payload = "x".repeat(4096);
+    for _ in 0..1100 {
+        publish(&router, "t", QoS::AtLeastOnce, false, &payload);
+    }
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut sequences = Vec::new();
+    let mut look = |most: usize| {
+        let mut deliveries = Vec::new();
+        let room = Room {
+            reach: Reach::default(),
+            committed: Position(0),
+            window: most,
+            bytes: usize::MAX,
+        };
+        let taken = handle.outbox().take(room, most, &mut deliveries, &waker);
+        sequences.extend(deliveries.iter().map(|delivery| delivery.sequence));
+        taken
+    };
+    while handle.outbox().held() > 100 {
+        let most = handle.outbox().held() - 100;
+        if let Some(wanted) = look(most).wanted {
+            router.fetch(&handle, wanted);
+        }
+    }
+    // The disk takes its time. The client goes, the window shrinks, the client comes back and takes all of it.
+    depart(&router, &handle, 60, None);
+    assert!(handle.outbox().held() < 100);
+    let rights = Arc::clone(&handle.rights());
+    let claim = router.claim(&rights, false, 60, Instant::now());
+    assert!(matches!(claim, Claim::Resumed(..)));
+    loop {
+        let taken = look(usize::MAX);
+        assert!(taken.wanted.is_none(), "somebody asks already");
+        if !taken.rejudge {
+            break;
+        }
+    }
+    assert_eq!(
+        (handle.outbox().held(), bell.0.load(Ordering::Relaxed)),
+        (0, 0)
+    );
+    assert_eq!(store.answer(), 1);
+    assert_eq!(
+        bell.0.load(Ordering::Relaxed),
+        1,
+        "nobody else will wake it"
+    );
+    while let Some(wanted) = look(usize::MAX).wanted {
+        router.fetch(&handle, wanted);
+        store.answer();
+    }
+    look(usize::MAX);
+    assert_eq!(sequences, (1..=1100).collect::<Vec<u64>>());
 }
