@@ -157,6 +157,7 @@ impl Running {
         }
         node.settings.store(mqtt);
         logins.reconfigure(&config.authentication.cookie);
+        back_ends.take_over(&node.back_ends.load());
         node.back_ends.store(back_ends);
         node.limits.reconfigure(config.limits.clone());
         self.0.listening.open(&config, bound, rules, node);

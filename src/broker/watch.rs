@@ -22,6 +22,7 @@ pub async fn watch(running: Running) {
         tokio::time::sleep(INTERVAL).await;
         let (asked, known) = (running.clone(), stamps);
         let looked = tokio::task::spawn_blocking(move || look(&asked, known)).await;
+        refresh_keys(&running);
         stamps = match looked {
             Ok(stamps) => stamps,
             Err(error) => {
@@ -51,6 +52,7 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
                 .for_each(|problem| tracing::warn!(%problem, "the users file was not taken over")),
         }
     }
+    changed |= back_ends.keys_went();
     end_with_their_logins(running, back_ends.logins());
     if changed {
         let router = &running.node().router;
@@ -60,6 +62,22 @@ fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> 
         });
     }
     now
+}
+
+/// Keys that nobody's login asks for are fetched for those who are here: one that its issuer has withdrawn is to be missed (IDN-11).
+fn refresh_keys(running: &Running) {
+    let back_ends = running.node().back_ends.load_full();
+    if !back_ends.keys_are_due() {
+        return;
+    }
+    let mut somebody = false;
+    running.node().router.registry().for_each(|handle| {
+        somebody |= handle.outbox().is_online()
+            && back_ends.lives_by_url(&handle.rights().subject().identity);
+    });
+    if somebody {
+        tokio::spawn(async move { back_ends.fetch_keys().await });
+    }
 }
 
 /// A login that has ended, by time or by word, takes its live connections with it (IDN-11).

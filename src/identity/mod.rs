@@ -50,6 +50,8 @@ pub struct Identity {
     pub claims: BTreeMap<String, Vec<String>>,
     /// The list of statements that a token brought along.
     pub acl: Option<Arc<jwt::TokenAcl>>,
+    /// The key that verified the token: when it goes, so does the session (IDN-11).
+    pub token_key: Option<jwt::KeyPrint>,
     /// When the proof ends (certificate `notAfter`, token `exp`), and the session with it (IDN-11).
     pub valid_until: Option<SystemTime>,
     /// The login that a cookie stood for; only [`Method::COOKIE`] gives one, whatever the claims of a token are called.
@@ -76,6 +78,7 @@ impl Identity {
             certificate: None,
             claims: BTreeMap::new(),
             acl: None,
+            token_key: None,
             valid_until: None,
             login: None,
             parts: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::jwt::TokenAcl;
+use super::jwt::{KeyPrint, TokenAcl};
 use super::{CertificateNames, Identity, Method, Part, Rejection, union};
 
 /// What one authenticator has proved. It becomes an [`Identity`] once it names somebody.
@@ -18,6 +18,7 @@ pub struct Proof {
     pub certificate: Option<Arc<CertificateNames>>,
     pub claims: BTreeMap<String, Vec<String>>,
     pub acl: Option<Arc<TokenAcl>>,
+    pub token_key: Option<KeyPrint>,
     pub valid_until: Option<SystemTime>,
     pub login: Option<Arc<str>>,
 }
@@ -32,6 +33,7 @@ impl Proof {
             certificate: None,
             claims: BTreeMap::new(),
             acl: None,
+            token_key: None,
             valid_until: None,
             login: None,
         }
@@ -42,7 +44,8 @@ impl Proof {
     pub fn join(proofs: Vec<Self>) -> Result<Identity, Rejection> {
         let mut named: Option<(Method, Arc<str>, Arc<str>)> = None;
         let mut parts = Vec::with_capacity(proofs.len());
-        let (mut certificate, mut valid_until, mut login, mut acl) = (None, None, None, None);
+        let (mut certificate, mut valid_until, mut login) = (None, None, None);
+        let (mut acl, mut token_key) = (None, None);
         let mut claims: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for proof in proofs {
             if let Some(username) = proof.username {
@@ -65,8 +68,9 @@ impl Proof {
             certificate = certificate.or(proof.certificate);
             valid_until = earlier(valid_until, proof.valid_until);
             login = login.or(proof.login);
-            // `all:` lists a method once, so that there is one list at most.
+            // `all:` lists a method once, so that there is one token at most.
             acl = acl.or(proof.acl);
+            token_key = token_key.or(proof.token_key);
             parts.push(Part {
                 method: proof.method,
                 groups: proof.groups,
@@ -79,6 +83,7 @@ impl Proof {
             certificate,
             claims,
             acl,
+            token_key,
             valid_until,
             login,
             ..Identity::new(method, namespace, username)

@@ -5,6 +5,7 @@ use super::certificate::CertificateError;
 use super::jwt::InvalidToken;
 use super::scram::ScramError;
 use crate::mqtt::ReasonCode;
+use std::time::Duration;
 
 /// The true reason. Usernames are printed escaped; no variant can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,15 @@ pub enum Rejection {
     NoLogin,
     #[error("token: {0}")]
     Token(#[from] InvalidToken),
+    #[error("the key that verified the token is gone")]
+    KeyGone,
+    #[error(
+        "the key that verified the token is believed no longer: its set could not be fetched for {0:?}"
+    )]
+    KeyForgotten(Duration),
+    /// What was true of a token when it was taken, and is not under the settings of now.
+    #[error("token: {0}")]
+    TokenNoLonger(&'static str),
     #[error("the directory refuses {username:?}: {reason}")]
     Directory { username: String, reason: String },
     #[error("the credentials are good but name nobody")]
@@ -80,6 +90,9 @@ impl Rejection {
             | Self::Token(_) => ReasonCode::BadUserNameOrPassword,
             Self::NoCredentials
             | Self::NoLogin
+            | Self::KeyGone
+            | Self::KeyForgotten(_)
+            | Self::TokenNoLonger(_)
             | Self::Certificate(_)
             | Self::OtherUsername { .. }
             | Self::DifferentUsers { .. }
@@ -109,9 +122,14 @@ impl Rejection {
             | Self::Directory { .. }
             | Self::NamesNobody => true,
             // Nobody guesses 256 bits: a cookie that has ended is a browser that was away.
-            Self::NoLogin | Self::AddressBusy | Self::Busy | Self::Late | Self::BackEnd { .. } => {
-                false
-            }
+            Self::NoLogin
+            | Self::KeyGone
+            | Self::KeyForgotten(_)
+            | Self::TokenNoLonger(_)
+            | Self::AddressBusy
+            | Self::Busy
+            | Self::Late
+            | Self::BackEnd { .. } => false,
         }
     }
 }

@@ -186,14 +186,30 @@ fn authentication_again_keeps_to_the_method_and_to_one_at_a_time() {
 pub(super) const SECRET: &str = "a secret of at least 32 bytes, as HS256 wants";
 
 pub(super) fn token(username: &str, seconds: u64, more: &Value) -> String {
+    sign(&json!({ "alg": "HS256" }), SECRET, username, seconds, more)
+}
+
+/// By a key with a name.
+pub(super) fn token_by(
+    kid: &str,
+    secret: &str,
+    username: &str,
+    seconds: u64,
+    more: &Value,
+) -> String {
+    let header = json!({ "alg": "HS256", "kid": kid });
+    sign(&header, secret, username, seconds, more)
+}
+
+fn sign(header: &Value, secret: &str, username: &str, seconds: u64, more: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let mut claims = json!({ "sub": username, "exp": now.as_secs() + seconds });
     for (name, value) in more.as_object().unwrap() {
         claims[name] = value.clone();
     }
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&json!({ "alg": "HS256" })), part(&claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signed = format!("{}.{}", part(header), part(&claims));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signature = hmac::sign(&key, signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }

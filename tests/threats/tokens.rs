@@ -1,7 +1,7 @@
 //! What a token says of its bearer's rights, on the wire: it narrows or grants, and no deny gives way.
 
 use super::connect;
-use super::identity::{SECRET, auth, demand, token};
+use super::identity::{SECRET, auth, demand, token, token_by};
 use super::login;
 use super::reload::rewrite;
 use super::support::broker::wardgate;
@@ -367,4 +367,69 @@ fn explain_knows_the_list_of_a_token_that_is_described() {
         text.contains("this token is refused: claim acl[0]: "),
         "{text}"
     );
+}
+
+const OTHER_SECRET: &str = "another secret that has its 32 bytes and more";
+
+#[test]
+fn idn_11_a_key_that_is_taken_away_ends_the_sessions_that_it_let_in() {
+    let keys = "keys: [{ alg: HS256, kid: old, secret_file: jwt.key }, { alg: HS256, kid: new, secret_file: new.key }]";
+    let broker = setup("grant")
+        .file("new.key", OTHER_SECRET)
+        .replacing("keys: [{ alg: HS256, secret_file: jwt.key }]", keys)
+        .start();
+    let mut other = other(&broker);
+    let by = |kid: &str, secret: &str, id: &str| {
+        let mut wire = broker.dial("lab");
+        wire.name = format!("{id} by {kid}");
+        let token = token_by(kid, secret, "alice", 3600, &json!({}));
+        login(&mut wire, id, true, "alice", &token);
+        wire.expect_connack(0);
+        wire
+    };
+    let mut new = by("new", OTHER_SECRET, "new");
+    // Taken out of the configuration.
+    let mut old = by("old", SECRET, "old");
+    rewrite(&broker, "wardgate.yaml", |text| {
+        text.replace("{ alg: HS256, kid: old, secret_file: jwt.key }, ", "")
+    });
+    broker.signal("HUP");
+    old.expect_then_closed("e0 .. 87 *");
+    broker.await_audit("the end", |line| {
+        line["event"] == "disconnect"
+            && line["client_id"] == "old"
+            && line["reason"] == "the key that verified the token is gone"
+    });
+    let mut refused = broker.dial("lab");
+    let token = token_by("old", SECRET, "alice", 3600, &json!({}));
+    login(&mut refused, "old", true, "alice", &token);
+    refused.expect_then_closed("20 .. 00 86 *");
+    new.expect_quiet();
+    // The file's content is another: no reload is needed.
+    rewrite(&broker, "new.key", |_| SECRET.to_owned());
+    new.expect_then_closed("e0 .. 87 *");
+    let mut again = by("new", SECRET, "again");
+    // Called otherwise it is the same key, and a key more takes nobody's away.
+    rewrite(&broker, "wardgate.yaml", |text| {
+        text.replace("kid: new,", "kid: renamed,")
+    });
+    broker.signal("HUP");
+    await_reloads(&broker, 2);
+    again.expect_quiet();
+    // What the token's list means is another by now: nobody goes on under the mode of before.
+    let mut listed = by("renamed", SECRET, "listed");
+    rewrite(&broker, "wardgate.yaml", |text| {
+        text.replace("acl_mode: grant", "acl_mode: narrow")
+    });
+    broker.signal("HUP");
+    listed.expect_then_closed("e0 .. 87 *");
+    again.expect_then_closed("e0 .. 87 *");
+    other.expect_quiet();
+}
+
+fn await_reloads(broker: &Broker, count: usize) {
+    let is_reload = |line: &Value| line["event"] == "reload" && line["outcome"] == "permitted";
+    broker.await_audit("the last reload", |_| {
+        broker.audit().iter().filter(|line| is_reload(line)).count() >= count
+    });
 }

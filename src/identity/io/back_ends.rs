@@ -106,6 +106,34 @@ impl BackEnds {
             || self.jwt.as_ref().is_some_and(|keys| keys.have_changed())
     }
 
+    /// Whether keys behind a URL went since this was asked last. When it says so, every live identity is to be asked with [`Self::recheck`].
+    pub fn keys_went(&self) -> bool {
+        self.jwt.as_ref().is_some_and(|keys| keys.went())
+    }
+
+    /// Whether the keys behind a URL are to be fetched again if [`Self::lives_by_url`] is true of somebody.
+    pub fn keys_are_due(&self) -> bool {
+        self.jwt.as_ref().is_some_and(|keys| keys.is_due())
+    }
+
+    pub fn lives_by_url(&self, identity: &Identity) -> bool {
+        let keys = self.jwt.as_ref();
+        keys.is_some_and(|keys| keys.lives_by_url(identity))
+    }
+
+    pub async fn fetch_keys(&self) {
+        if let Some(keys) = &self.jwt {
+            keys.fetch().await;
+        }
+    }
+
+    /// Goes on with what was fetched before a reload.
+    pub fn take_over(&self, before: &Self) {
+        if let (Some(keys), Some(before)) = (&self.jwt, &before.jwt) {
+            keys.take_over(before);
+        }
+    }
+
     /// Whether an identity that was proved earlier still stands: a user who was removed or disabled since does not (IDN-11). Cheap, without a password.
     pub fn recheck(&self, identity: &Identity) -> Result<(), Rejection> {
         self.sources().standing(identity).map(|_| ())
@@ -200,6 +228,7 @@ impl BackEnds {
                 .as_ref()
                 .map(|password| password.users.as_ref()),
             logins: &self.logins,
+            keys: self.jwt.as_deref(),
         }
     }
 

@@ -37,6 +37,8 @@ impl Cookie {
         let sources = Sources {
             users: self.users.as_deref(),
             logins: &self.logins,
+            // No cookie stands for a token.
+            keys: None,
         };
         let groups = sources.groups_of_login(&login)?;
         // The name space is the one that the name was proved in. Contract section 4

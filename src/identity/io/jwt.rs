@@ -37,7 +37,7 @@ impl Jwt {
                 reason,
             })?;
         let sets: Vec<_> = keys.iter().map(Arc::as_ref).collect();
-        let claims = unverified.verify(&sets)?;
+        let (claims, key) = unverified.verify(&sets)?;
         let claims = self
             .rules
             .judge(&claims, &credentials.client_id, credentials.now)?;
@@ -46,6 +46,7 @@ impl Jwt {
             groups: claims.groups,
             claims: claims.values,
             acl: claims.acl.map(Arc::new),
+            token_key: Some(key),
             valid_until: Some(claims.valid_until),
             ..Proof::new(Method::JWT, namespace, Some(claims.username))
         })

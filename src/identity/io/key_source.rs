@@ -2,27 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
-use super::https::Fetcher;
+use super::remote_keys::Remote;
 use super::watched::{Seen, read_file};
 use crate::identity::jwt::{
-    Algorithm, JwksConfig, JwtConfig, JwtKeyConfig, KeySet, Unverified, VerifyingKey, key_set,
+    JwtConfig, JwtKeyConfig, KeyPrint, KeySet, Rules, Unverified, VerifyingKey, key_set,
 };
+use crate::identity::{Identity, Rejection};
 use crate::problem::Problem;
 use crate::secret::Secret;
 
 const KEY_FILE_LENGTH_MAX: u64 = 64 << 10;
-/// A token can make us ask the issuer for new keys, but not more often (IDN-10).
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(60);
-/// How soon a failed fetch is tried again.
-const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct KeySource {
     config: JwtConfig,
+    rules: Rules,
     base: PathBuf,
     /// Keys from files, in one piece: those of `keys` and those of `jwks.file`.
     files: ArcSwap<Vec<Arc<KeySet>>>,
@@ -42,6 +39,7 @@ impl KeySource {
         };
         Ok(Self {
             config: config.clone(),
+            rules: config.rules(),
             base: base.to_owned(),
             files: ArcSwap::from_pointee(files),
             seen,
@@ -75,6 +73,54 @@ impl KeySource {
             sets.push(remote.for_token(token).await?);
         }
         Ok(sets)
+    }
+
+    /// Whether a token that was taken earlier would be taken still, as far as its key and the settings go (IDN-11).
+    pub(super) fn standing(&self, identity: &Identity) -> Result<(), Rejection> {
+        self.rules.still_take(identity)?;
+        match &identity.token_key {
+            Some(key) if !self.is_in_files(key) => match &self.remote {
+                Some(remote) => remote.standing(key, Instant::now()),
+                None => Err(Rejection::KeyGone),
+            },
+            // Read back from disk: it says nothing of its key, and has no connection.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn is_in_files(&self, key: &KeyPrint) -> bool {
+        self.files.load().iter().any(|set| set.has(key))
+    }
+
+    /// Whether keys behind the URL that were believed when this was asked last are not believed any more.
+    pub(super) fn went(&self) -> bool {
+        let remote = self.remote.as_ref();
+        remote.is_some_and(|remote| remote.went(Instant::now()))
+    }
+
+    /// Whether the key set would be fetched again if somebody lived by it.
+    pub(super) fn is_due(&self) -> bool {
+        let remote = self.remote.as_ref();
+        remote.is_some_and(|remote| remote.is_due(Instant::now()))
+    }
+
+    /// Whether somebody's token may have been verified by a key behind the URL.
+    pub(super) fn lives_by_url(&self, identity: &Identity) -> bool {
+        let key = identity.token_key.as_ref();
+        key.is_some_and(|key| !self.is_in_files(key))
+    }
+
+    pub(super) async fn fetch(&self) {
+        if let Some(remote) = &self.remote {
+            remote.fetch().await;
+        }
+    }
+
+    /// Goes on with the keys that were fetched before a reload, where they are the same issuer's.
+    pub(super) fn take_over(&self, before: &Self) {
+        if let (Some(remote), Some(before)) = (&self.remote, &before.remote) {
+            remote.take_over(before);
+        }
     }
 }
 
@@ -168,127 +214,6 @@ fn read_key(key: &JwtKeyConfig, base: &Path) -> Result<VerifyingKey, Problem> {
         VerifyingKey::public_pem(key.kid.clone(), key.alg, bytes.expose())
     };
     made.map_err(|error| Problem::whole(path, error.to_string()))
-}
-
-/// A key set behind a URL. It is fetched when a token needs it and it is due, so that an idle server asks nobody.
-struct Remote {
-    fetcher: Fetcher,
-    algorithms: Vec<Algorithm>,
-    refresh: Duration,
-    keep: Duration,
-    state: Mutex<State>,
-    /// One fetch at a time; the others wait for its result.
-    turn: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct State {
-    keys: Option<(Arc<KeySet>, Instant)>,
-    attempted: Option<Instant>,
-    failure: Option<String>,
-}
-
-impl Remote {
-    fn open(config: &JwksConfig, base: &Path) -> Result<Option<Self>, Vec<Problem>> {
-        let url = match (&config.url, &config.file) {
-            (Some(url), None) => url,
-            (None, Some(_)) => return Ok(None),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(vec![Problem::whole(
-                    base,
-                    "authentication.jwt.jwks: either `file` or `url`",
-                )]);
-            }
-        };
-        Ok(Some(Self {
-            fetcher: Fetcher::new(url, config, base).map_err(|problem| vec![problem])?,
-            algorithms: config.algorithms.clone(),
-            refresh: config.refresh.get(),
-            keep: config.keep.get(),
-            state: Mutex::default(),
-            turn: tokio::sync::Mutex::new(()),
-        }))
-    }
-
-    async fn for_token(self: &Arc<Self>, token: &Unverified<'_>) -> Result<Arc<KeySet>, String> {
-        let now = Instant::now();
-        match self.good_keys(now) {
-            Some((keys, age)) if token.is_known_to(&keys) => {
-                if age >= self.refresh && self.may_ask(now, FAILURE_PAUSE) {
-                    let remote = self.clone();
-                    tokio::spawn(async move { remote.fetch().await });
-                }
-                Ok(keys)
-            }
-            Some((keys, _)) => {
-                if self.may_ask(now, UNKNOWN_KEY_PAUSE) {
-                    self.fetch().await;
-                    return Ok(self
-                        .good_keys(Instant::now())
-                        .map_or(keys, |(keys, _)| keys));
-                }
-                Ok(keys)
-            }
-            None => {
-                if self.may_ask(now, FAILURE_PAUSE) {
-                    self.fetch().await;
-                }
-                match self.good_keys(Instant::now()) {
-                    Some((keys, _)) => Ok(keys),
-                    None => Err(self
-                        .state
-                        .lock()
-                        .failure
-                        .clone()
-                        .unwrap_or_else(|| "key set not fetched yet".to_owned())),
-                }
-            }
-        }
-    }
-
-    /// Keys that are still believed, and their age.
-    fn good_keys(&self, now: Instant) -> Option<(Arc<KeySet>, Duration)> {
-        let state = self.state.lock();
-        let (keys, fetched) = state.keys.as_ref()?;
-        let age = now.saturating_duration_since(*fetched);
-        (age <= self.keep).then(|| (keys.clone(), age))
-    }
-
-    fn may_ask(&self, now: Instant, pause: Duration) -> bool {
-        let attempted = self.state.lock().attempted;
-        attempted.is_none_or(|attempted| now.saturating_duration_since(attempted) >= pause)
-    }
-
-    /// 200 with at least one usable key replaces the keys; anything else leaves them (IDN-10).
-    async fn fetch(&self) {
-        let before = Instant::now();
-        let _turn = self.turn.lock().await;
-        // Somebody else has just asked.
-        if self
-            .state
-            .lock()
-            .attempted
-            .is_some_and(|attempted| attempted >= before)
-        {
-            return;
-        }
-        self.state.lock().attempted = Some(Instant::now());
-        let fetched = match self.fetcher.get().await {
-            Ok(bytes) => key_set(&bytes, &self.algorithms).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let mut state = self.state.lock();
-        match fetched {
-            Ok(keys) => {
-                state.keys = Some((Arc::new(keys), Instant::now()));
-                state.failure = None;
-            }
-            Err(reason) => {
-                tracing::warn!(%reason, "the key set could not be fetched");
-                state.failure = Some(reason);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

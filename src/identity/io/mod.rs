@@ -18,6 +18,7 @@ mod ldap;
 pub mod logins;
 mod password;
 mod rehash;
+mod remote_keys;
 mod scram;
 mod standing;
 pub mod stored_password;

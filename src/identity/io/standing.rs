@@ -1,8 +1,9 @@
-//! Whether what was proved earlier still holds, asked of what lies at hand: the password file and the logins (IDN-11).
+//! Whether what was proved earlier still holds, asked of what lies at hand: the password file, the logins, the keys of tokens (IDN-11).
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::key_source::KeySource;
 use super::logins::{Login, Logins};
 use super::users_file::UsersFile;
 use crate::identity::{Identity, Method, Rejection};
@@ -12,6 +13,7 @@ use crate::identity::{Identity, Method, Rejection};
 pub(super) struct Sources<'a> {
     pub(super) users: Option<&'a UsersFile>,
     pub(super) logins: &'a Logins,
+    pub(super) keys: Option<&'a KeySource>,
 }
 
 impl Sources<'_> {
@@ -23,7 +25,16 @@ impl Sources<'_> {
                 self.groups_of_login(&login)
             }
             Method::PASSWORD | Method::SCRAM => self.groups_in_file(&identity.username),
-            // Tokens and certificates end by themselves, the directory is asked elsewhere.
+            Method::JWT => {
+                match (self.keys, &identity.token_key) {
+                    (Some(keys), _) => keys.standing(identity)?,
+                    (None, Some(_)) => return Err(Rejection::KeyGone),
+                    // Read back from disk, without a connection.
+                    (None, None) => {}
+                }
+                Ok(groups.to_vec())
+            }
+            // Certificates end by themselves, the directory is asked elsewhere.
             _ => Ok(groups.to_vec()),
         })
     }

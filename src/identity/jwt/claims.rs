@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Number, Value};
 
-use super::acl::{AclRules, TokenAcl};
+use super::acl::{AclMode, AclRules, TokenAcl};
 use super::token::InvalidToken;
-use crate::identity::check_username;
+use crate::identity::{Identity, Rejection, check_username};
 use crate::mqtt::Text;
 
 const CLAIMS_MAX: usize = 64;
@@ -94,6 +94,35 @@ impl Rules {
             values: self.values(claims)?,
             acl: self.acl(claims)?,
         })
+    }
+
+    /// Whether the settings of now would take a token that earlier ones took. Its times are watched elsewhere.
+    pub fn still_take(&self, identity: &Identity) -> Result<(), Rejection> {
+        let named = |claim: &str, ours: &[String]| {
+            let values = identity.claims.get(claim).map_or(&[][..], Vec::as_slice);
+            values.iter().any(|value| ours.contains(value))
+        };
+        if !self.issuers.is_empty() && !named("iss", &self.issuers) {
+            return Err(Rejection::TokenNoLonger("its issuer is not ours any more"));
+        }
+        let has_audience = identity.claims.contains_key("aud");
+        if (has_audience || !self.audiences.is_empty()) && !named("aud", &self.audiences) {
+            return Err(Rejection::TokenNoLonger(
+                "its audience is not this server any more",
+            ));
+        }
+        let stands = match (&self.acl, identity.acl.as_deref()) {
+            (None, None) => true,
+            (Some(rules), None) => rules.mode == AclMode::Grant,
+            (Some(rules), Some(acl)) => rules.claim == acl.claim && rules.mode == acl.mode,
+            (None, Some(_)) => false,
+        };
+        match stands {
+            true => Ok(()),
+            false => Err(Rejection::TokenNoLonger(
+                "its list means something else by now",
+            )),
+        }
     }
 
     /// `exp` rounds down and `nbf` up, so that a fraction never adds a second.

@@ -1,5 +1,6 @@
 //! Keys that verify tokens, each bound to one algorithm.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use rustls_pki_types::pem::PemObject;
@@ -17,6 +18,35 @@ pub struct VerifyingKey {
     kid: Option<String>,
     algorithm: Algorithm,
     material: Material,
+    print: KeyPrint,
+}
+
+/// Tells one key from another, whatever it is called. It is made from secrets too, so that it is neither shown nor written down.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPrint(Box<[u8; 32]>);
+
+impl KeyPrint {
+    fn of(algorithm: Algorithm, parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(algorithm.name().as_bytes());
+        for part in parts {
+            // With its length before it, so that two parts are never taken for two others.
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+        let mut print = Box::new([0; 32]);
+        let digest = context.finish();
+        for (byte, own) in print.iter_mut().zip(digest.as_ref()) {
+            *byte = *own;
+        }
+        Self(print)
+    }
+}
+
+impl std::fmt::Debug for KeyPrint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyPrint(..)")
+    }
 }
 
 enum Material {
@@ -78,6 +108,7 @@ impl VerifyingKey {
             kid,
             algorithm,
             material,
+            print: KeyPrint::of(algorithm, &[secret]),
         })
     }
 
@@ -140,6 +171,7 @@ impl VerifyingKey {
             kid,
             algorithm,
             material: Material::Public(Box::new(key)),
+            print: KeyPrint::of(algorithm, &[n, e]),
         })
     }
 
@@ -164,6 +196,7 @@ impl VerifyingKey {
             kid,
             algorithm,
             material: Material::Public(Box::new(key)),
+            print: KeyPrint::of(algorithm, &[point]),
         })
     }
 
@@ -198,15 +231,26 @@ impl KeySet {
         self.candidates(algorithm, kid).next().is_some()
     }
 
+    /// The key that made the signature.
     pub fn verify(
         &self,
         algorithm: Algorithm,
         kid: Option<&str>,
         message: &[u8],
         signature: &[u8],
-    ) -> bool {
-        self.candidates(algorithm, kid)
-            .any(|key| key.verify(message, signature))
+    ) -> Option<&KeyPrint> {
+        let mut candidates = self.candidates(algorithm, kid);
+        let key = candidates.find(|key| key.verify(message, signature))?;
+        Some(&key.print)
+    }
+
+    pub fn has(&self, print: &KeyPrint) -> bool {
+        self.keys.iter().any(|key| key.print == *print)
+    }
+
+    /// Whether a token that `other` verified is still verified here.
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        other.keys.iter().all(|key| self.has(&key.print))
     }
 
     /// A key without `kid` stands for every `kid`, and a token without one for every key; the algorithm always has to be the key's own.

@@ -17,5 +17,5 @@ pub use self::algorithm::Algorithm;
 pub use self::claims::{Claims, Rules, Told};
 pub use self::config::{JwksConfig, JwtConfig, JwtKeyConfig, OneOrMore};
 pub use self::jwk::key_set;
-pub use self::key::{InvalidKey, KeySet, VerifyingKey};
+pub use self::key::{InvalidKey, KeyPrint, KeySet, VerifyingKey};
 pub use self::token::{InvalidToken, Unverified, looks_like_a_token};

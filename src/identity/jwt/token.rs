@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::json;
-use super::key::KeySet;
+use super::key::{KeyPrint, KeySet};
 
 /// A token is a credential, not a document (IDN-9).
 pub(super) const LENGTH_MAX: usize = 8 << 10;
@@ -108,8 +108,8 @@ impl<'a> Unverified<'a> {
         keys.has_candidate(self.algorithm, self.kid.as_deref())
     }
 
-    /// The claims, once a key of ours has verified them.
-    pub fn verify(self, keys: &[&KeySet]) -> Result<Map<String, Value>, InvalidToken> {
+    /// The claims and the key of ours that has verified them.
+    pub fn verify(self, keys: &[&KeySet]) -> Result<(Map<String, Value>, KeyPrint), InvalidToken> {
         let kid = self.kid.as_deref();
         if !keys.iter().any(|set| self.is_known_to(set)) {
             return Err(InvalidToken::UnknownKey {
@@ -117,13 +117,12 @@ impl<'a> Unverified<'a> {
                 kid: self.kid,
             });
         }
-        let verified = keys
+        let key = keys
             .iter()
-            .any(|set| set.verify(self.algorithm, kid, self.message, &self.signature));
-        if !verified {
-            return Err(InvalidToken::Signature);
-        }
-        json::object(&self.payload).ok_or(InvalidToken::Malformed("payload"))
+            .find_map(|set| set.verify(self.algorithm, kid, self.message, &self.signature))
+            .ok_or(InvalidToken::Signature)?;
+        let claims = json::object(&self.payload).ok_or(InvalidToken::Malformed("payload"))?;
+        Ok((claims, key.clone()))
     }
 }
 
