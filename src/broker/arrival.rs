@@ -115,7 +115,6 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         grant.session_expiry_interval(),
         grant.connect().will.as_ref(),
     );
-    let now = Instant::now();
     let session_present = parked.is_some();
     let Parked { carried, replays } = parked.map(|parked| *parked).unwrap_or_default();
     let settings = Arc::clone(&grant.rules().mqtt);
@@ -126,12 +125,7 @@ async fn open(node: &Arc<Node>, admitted: Admitted) -> Result<Connection, Box<Re
         &mut output,
     ); // [MQTT-3.2.0-1]
     let store = node.router.store();
-    for ticket in session.resend(store.current(), store.committed(), now, &mut output) {
-        node.counters().too_large.add(1);
-        if let Some(ticket) = ticket {
-            store.settle(&ticket);
-        }
-    }
+    session.release_again(store.current(), store.committed(), &mut output);
     tell_of_placeholders(node, grant);
     node.metrics.connections_admitted.add(1);
     node.metrics.authentications.add(1);

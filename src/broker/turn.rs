@@ -4,7 +4,7 @@ use super::connection::{Connection, Ending};
 use super::worker::{Worker, count};
 use crate::mqtt::{self, DecodeError, Packet};
 use crate::router::Room;
-use crate::session::{Output, Position, Sent};
+use crate::session::{Delivery, Output, Position, Resent, Sent};
 use bytes::{Bytes, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -165,7 +165,7 @@ impl Connection {
         self.act(action, worker, now)
     }
 
-    /// Fills the output: released acknowledgements, retained messages, then what waits in the outbox. Whether anything was added.
+    /// Fills the output: released acknowledgements, what is sent again, retained messages, then what waits in the outbox. Whether anything was added.
     fn drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -178,7 +178,11 @@ impl Connection {
         if self.session.awaited().is_some() {
             self.session.release(committed, &mut self.output);
         }
-        self.replay(cx, worker, now);
+        let is_behind = self.resend(worker, now)?;
+        if !is_behind {
+            self.replay(cx, worker, now);
+        }
+        let limit = if is_behind { 0 } else { DELIVERIES };
         let awaited = loop {
             let room = Room {
                 window: self.session.window(),
@@ -187,10 +191,10 @@ impl Connection {
                 committed,
             };
             worker.deliveries.clear();
-            let taken =
-                self.handle
-                    .outbox()
-                    .take(room, DELIVERIES, &mut worker.deliveries, cx.waker());
+            let taken = self
+                .handle
+                .outbox()
+                .take(room, limit, &mut worker.deliveries, cx.waker());
             if let Some(wanted) = taken.wanted {
                 self.node.router.fetch(&self.handle, wanted);
             }
@@ -203,7 +207,7 @@ impl Connection {
             }
             let all_sent = self.send_all(worker, now);
             // What was dropped left its room in the window to others that wait.
-            if (!taken.more && all_sent) || self.output.len() >= WRITE_BATCH {
+            if is_behind || (!taken.more && all_sent) || self.output.len() >= WRITE_BATCH {
                 break taken.awaits;
             }
         };
@@ -214,6 +218,24 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         Ok(self.output.len() > before)
+    }
+
+    /// What an earlier connection sent and nobody acknowledged goes before anything new, judged by the rights of now (POL-3). Whether some of it is left.
+    fn resend(&mut self, worker: &mut Worker, now: Instant) -> Result<bool, Ending> {
+        while self.session.is_behind() && self.output.len() < WRITE_BATCH {
+            let router = &self.node.router;
+            let permits = |delivery: &Delivery| router.still_permits(&self.handle, delivery);
+            match self.session.resend(permits, now, &mut self.output) {
+                None => break,
+                Some(Resent::Yes) => {}
+                Some(Resent::Withheld(action)) => self.act(action, worker, now)?,
+                Some(Resent::TooLarge(action)) => {
+                    self.node.counters().too_large.add(1);
+                    self.act(action, worker, now)?;
+                }
+            }
+        }
+        Ok(self.session.is_behind())
     }
 
     /// What was handed over is in flight after a crash too; the store learns it once a turn.

@@ -377,6 +377,18 @@ impl Router {
         drop(gate);
     }
 
+    /// Whether a session may still have what was on its way to it.
+    pub fn still_permits(&self, handle: &SessionHandle, delivery: &Delivery) -> bool {
+        let share = delivery.share.as_deref();
+        self.permits(
+            handle,
+            &delivery.message,
+            delivery.qos,
+            delivery.retain,
+            share,
+        )
+    }
+
     /// A deny overlaps the subscription: this one message is judged (POL-1).
     pub(super) fn permits(
         &self,

@@ -15,6 +15,9 @@ pub struct Inflight {
     base: u64,
     slots: VecDeque<Option<Outgoing>>,
     taken: usize,
+    /// Messages of an earlier connection that this one has not sent again: all those from `unsent_from` on. Nothing new is taken in while there are any.
+    unsent: usize,
+    unsent_from: u64,
 }
 
 /// Named after the packet it waits for.
@@ -35,6 +38,15 @@ const IDENTIFIERS: u64 = 65_535;
 pub struct Reach {
     from: u64,
     below: u64,
+}
+
+impl Outgoing {
+    fn is_message(&self) -> bool {
+        match self {
+            Self::PubAck(_) | Self::PubRec(_) => true,
+            Self::PubComp(_) => false,
+        }
+    }
 }
 
 impl Default for Reach {
@@ -77,6 +89,34 @@ impl Inflight {
 
     pub fn is_empty(&self) -> bool {
         self.taken == 0
+    }
+
+    /// Messages that are still to be sent again.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// A new connection begins: nothing was sent on it.
+    pub fn begin_again(&mut self) {
+        self.unsent_from = self.base;
+        let slots = self.slots.iter().flatten();
+        self.unsent = slots.filter(|outgoing| outgoing.is_message()).count();
+    }
+
+    /// The next message to be sent again, in the session's order: from here on it counts as sent. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
+    pub fn send_again(&mut self) -> Option<(PacketIdentifier, Delivery)> {
+        while self.unsent > 0 {
+            // Older ones may have been answered meanwhile.
+            let sequence = self.unsent_from.max(self.base);
+            let index = usize::try_from(sequence - self.base).ok()?;
+            let outgoing = self.slots.get(index)?;
+            self.unsent_from = sequence + 1;
+            if let Some(Outgoing::PubAck(delivery) | Outgoing::PubRec(delivery)) = outgoing {
+                self.unsent -= 1;
+                return Some((identifier(sequence), delivery.clone()));
+            }
+        }
+        None
     }
 
     /// The sequences that there is room for; others wait for an acknowledgement.
@@ -131,6 +171,9 @@ impl Inflight {
         let index = self.index(identifier)?;
         let outgoing = self.slots.get_mut(index)?.take()?;
         self.taken -= 1;
+        if outgoing.is_message() {
+            self.answered(index);
+        }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.base += 1;
@@ -151,6 +194,7 @@ impl Inflight {
         match slot.take() {
             Some(Outgoing::PubRec(delivery)) => {
                 *slot = Some(Outgoing::PubComp(delivery.ticket.clone()));
+                self.answered(index);
                 Some(delivery)
             }
             other => {
@@ -160,11 +204,12 @@ impl Inflight {
         }
     }
 
-    /// All of them in the session's order, for the resend after a reconnect. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
-    pub fn in_order(&self) -> impl Iterator<Item = (PacketIdentifier, &Outgoing)> {
+    /// Identifiers whose messages the client has, in the session's order.
+    pub fn released(&self) -> impl Iterator<Item = PacketIdentifier> {
         (self.base..)
             .zip(&self.slots)
-            .filter_map(|(sequence, slot)| Some((identifier(sequence), slot.as_ref()?)))
+            .filter(|(_, slot)| slot.as_ref().is_some_and(|outgoing| !outgoing.is_message()))
+            .map(|(sequence, _)| identifier(sequence))
     }
 
     /// What a session that ends for good leaves to others. A QoS 2 message that was sent is nobody else's. [MQTT-4.8.2-5]
@@ -176,6 +221,14 @@ impl Inflight {
                 Outgoing::PubAck(delivery) => Some(delivery),
                 Outgoing::PubRec(_) | Outgoing::PubComp(_) => None,
             })
+    }
+
+    /// The client answered a message of an earlier connection before it was sent again.
+    fn answered(&mut self, index: usize) {
+        let sequence = u64::try_from(index).map(|index| self.base.saturating_add(index));
+        if self.unsent > 0 && sequence.is_ok_and(|sequence| sequence >= self.unsent_from) {
+            self.unsent -= 1;
+        }
     }
 
     fn index(&self, identifier: PacketIdentifier) -> Option<usize> {
@@ -196,7 +249,92 @@ impl Inflight {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
+    use crate::identity::{Identity, Method, Subject};
+    use crate::mqtt::{QoS, Text, TopicLimits, TopicName};
+    use crate::session::{Message, SessionId, StoredMessage};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn delivery(sequence: u64) -> Delivery {
+        let author = Subject {
+            identity: Identity::new(Method::PASSWORD, "lab".into(), "alice".into()),
+            client_id: "c".into(),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            listener: "lab".into(),
+            protocol: "mqtt",
+        };
+        let message = Message::restore(StoredMessage {
+            topic: TopicName::new(Text::try_from("t").unwrap(), TopicLimits::default()).unwrap(),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            payload: bytes::Bytes::new(),
+            properties: None,
+            author: Arc::new(author),
+            publisher: SessionId(0),
+            expires_at: None,
+        });
+        Delivery {
+            message: Arc::new(message),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            subscription_identifiers: None,
+            share: None,
+            sequence,
+            ticket: None,
+        }
+    }
+
+    proptest! {
+        /// Whatever the client answers in between, each message is sent again once and in order, or was answered before.
+        #[test]
+        fn what_is_sent_again_agrees_with_a_list_of_it(
+            held in prop::collection::vec((1_u64..4, 0..3_u8), 0..12),
+            steps in prop::collection::vec(prop::option::of((any::<prop::sample::Index>(), any::<bool>())), 0..40),
+        ) {
+            let mut inflight = Inflight::default();
+            let (mut unsent, mut all, mut sequence) = (BTreeSet::new(), Vec::new(), 65_530);
+            for (gap, kind) in held {
+                sequence += gap;
+                let outgoing = match kind {
+                    0 => Outgoing::PubAck(delivery(sequence)),
+                    1 => Outgoing::PubRec(delivery(sequence)),
+                    _ => Outgoing::PubComp(None),
+                };
+                prop_assert!(inflight.insert(sequence, outgoing).is_some());
+                all.push(sequence);
+                if kind < 2 {
+                    unsent.insert(sequence);
+                }
+            }
+            inflight.begin_again();
+            for step in steps {
+                match step {
+                    None => {
+                        let sent = inflight.send_again().map(|(_, delivery)| delivery.sequence);
+                        prop_assert_eq!(sent, unsent.pop_first());
+                    }
+                    Some(_) if all.is_empty() => {}
+                    Some((index, is_over)) => {
+                        let sequence = *index.get(&all);
+                        let known = identifier(sequence);
+                        let changed = if is_over {
+                            inflight.remove(known).is_some()
+                        } else {
+                            inflight.received(known).is_some()
+                        };
+                        if changed {
+                            unsent.remove(&sequence);
+                        }
+                    }
+                }
+                prop_assert_eq!(inflight.unsent(), unsent.len());
+            }
+        }
+    }
 
     fn take(inflight: &mut Inflight, sequence: u64) -> Option<u16> {
         inflight
@@ -235,10 +373,7 @@ mod tests {
         }
         assert!(inflight.remove(identifier(65_528 + SPAN)).is_some());
         assert!(inflight.reach().contains(65_538 - SPAN));
-        let order: Vec<u16> = inflight
-            .in_order()
-            .map(|(identifier, _)| identifier.get())
-            .collect();
+        let order: Vec<u16> = inflight.released().map(NonZeroU16::get).collect();
         assert_eq!(order, [65_529, 65_530, 1, 2]);
         for identifier in [1, 65_529, 2, 65_530] {
             let identifier = NonZeroU16::new(identifier).unwrap_or(NonZeroU16::MIN);

@@ -16,7 +16,7 @@ pub use self::error::ProtocolError;
 pub use self::greeting::connack;
 pub use self::inflight::{Inflight, Outgoing, Reach};
 pub use self::message::{Content, Delivery, Message, SessionId, StoredMessage};
-pub use self::outbound::Sent;
+pub use self::outbound::{Resent, Sent};
 pub use self::output::Output;
 pub use self::ticket::Ticket;
 pub use crate::mqtt::{MqttConfig, QueueConfig, RetainedConfig, WhenFull};
@@ -116,7 +116,7 @@ pub struct Incoming {
 
 impl Session {
     /// Only a [`Grant`] makes one.
-    pub fn open(grant: &Grant, carried: Carried, settings: Arc<MqttConfig>) -> Self {
+    pub fn open(grant: &Grant, mut carried: Carried, settings: Arc<MqttConfig>) -> Self {
         let connect = grant.connect();
         let properties = &connect.properties;
         let peer = Peer {
@@ -128,6 +128,7 @@ impl Session {
                 .unwrap_or(usize::MAX),
             request_problem_information: properties.request_problem_information.unwrap_or(true),
         };
+        carried.inflight.begin_again();
         Self {
             version: connect.protocol_version,
             peer,
@@ -412,13 +413,7 @@ impl Session {
                 self.carried.inflight.remove(identifier);
                 return Ok(Action::Settled(ticket));
             }
-            Some(Outgoing::PubRec(_)) => {
-                let delivery = self.carried.inflight.received(identifier);
-                if let Some(ticket) = delivery.and_then(|delivery| delivery.ticket) {
-                    return Ok(Action::HandedOver(identifier, ticket));
-                }
-                ReasonCode::Success
-            }
+            Some(Outgoing::PubRec(_)) => return Ok(self.hand_over(identifier, out)),
             // Said again: its release may still be waiting for the disk, and that stays so.
             Some(Outgoing::PubComp(Some(ticket))) => {
                 return Ok(Action::HandedOver(identifier, Arc::clone(ticket)));
@@ -428,15 +423,32 @@ impl Session {
             None if ack.reason_code.is_error() => return Ok(Action::Nothing),
             None => ReasonCode::PacketIdentifierNotFound,
         };
-        self.send(
-            &Packet::PubRel(Ack {
-                packet_identifier: identifier,
-                reason_code,
-                properties: None,
-            }),
-            out,
-        );
+        self.send_pubrel(identifier, reason_code, out);
         Ok(Action::Nothing)
+    }
+
+    /// From here on only the identifier is held. A durable session's release waits until that is on disk.
+    fn hand_over(&mut self, identifier: PacketIdentifier, out: &mut Output) -> Action {
+        let delivery = self.carried.inflight.received(identifier);
+        if let Some(ticket) = delivery.and_then(|delivery| delivery.ticket) {
+            return Action::HandedOver(identifier, ticket);
+        }
+        self.send_pubrel(identifier, ReasonCode::Success, out);
+        Action::Nothing
+    }
+
+    fn send_pubrel(
+        &self,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+        out: &mut Output,
+    ) {
+        let packet = Packet::PubRel(Ack {
+            packet_identifier,
+            reason_code,
+            properties: None,
+        });
+        self.send(&packet, out);
     }
 
     fn on_pubrel(&mut self, ack: &Ack) -> Action {

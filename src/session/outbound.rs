@@ -2,9 +2,8 @@
 
 use super::alias::TopicForm;
 use super::inflight::Outgoing;
-use super::{Delivery, Output, Position, Reach, Session, Ticket};
+use super::{Action, Delivery, Output, Position, Reach, Session};
 use crate::mqtt::{PacketIdentifier, PublishHead, QoS};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What became of a delivery.
@@ -19,10 +18,21 @@ pub enum Sent {
     Unidentified,
 }
 
+/// What became of a message that was due again.
+#[derive(Debug)]
+pub enum Resent {
+    Yes,
+    /// Not sent, and over for this client; with what is left to do about it.
+    Withheld(Action),
+    TooLarge(Action),
+}
+
 impl Session {
-    /// QoS 1 and 2 messages that the client's Receive Maximum leaves room for. [MQTT-3.3.4-9]
+    /// QoS 1 and 2 messages that the client's Receive Maximum leaves room for, on this connection. [MQTT-3.3.4-9] MQTT 5.0 section 4.9
     pub fn window(&self) -> usize {
-        usize::from(self.peer.receive_maximum.get()).saturating_sub(self.carried.inflight.len())
+        let inflight = &self.carried.inflight;
+        usize::from(self.peer.receive_maximum.get())
+            .saturating_sub(inflight.len().saturating_sub(inflight.unsent()))
     }
 
     /// The messages that identifiers are free for.
@@ -57,34 +67,53 @@ impl Session {
         }
     }
 
-    /// After a reconnect: unacknowledged messages and releases again, in their order, under their identifiers. [MQTT-4.4.0-1]
-    /// A release leaves once what was written so far is on disk, `current`. Gives the tickets of those that the client can no longer take.
+    /// After a reconnect: PUBREL again for what the client has. They come before the messages, for the client may count them against its Receive Maximum.
+    /// A release leaves once what was written so far is on disk, `current`. [MQTT-4.4.0-1]
+    pub fn release_again(&mut self, current: Position, committed: Position, out: &mut Output) {
+        let identifiers: Vec<_> = self.carried.inflight.released().collect();
+        for identifier in identifiers {
+            self.send_release(identifier, current, committed, out);
+        }
+    }
+
+    /// Whether messages of an earlier connection are still to be sent again: before anything new. [MQTT-4.6.0-1]
+    pub fn is_behind(&self) -> bool {
+        self.carried.inflight.unsent() > 0
+    }
+
+    /// Sends the next one again, under its identifier, if the client may have it; `None` when there is none, or no room in the window. [MQTT-4.4.0-1]
     pub fn resend(
         &mut self,
-        current: Position,
-        committed: Position,
+        permits: impl FnOnce(&Delivery) -> bool,
         now: Instant,
         out: &mut Output,
-    ) -> Vec<Option<Arc<Ticket>>> {
-        let inflight = std::mem::take(&mut self.carried.inflight);
-        let mut too_large = Vec::new();
-        for (identifier, outgoing) in inflight.in_order() {
-            match outgoing {
-                Outgoing::PubAck(delivery) | Outgoing::PubRec(delivery) => {
-                    if self.fits(delivery, now) {
-                        self.write_publish(delivery, Some(identifier), true, now, out);
-                    } else {
-                        too_large.push((identifier, delivery.ticket.clone()));
-                    }
-                }
-                Outgoing::PubComp(_) => self.send_release(identifier, current, committed, out),
-            }
+    ) -> Option<Resent> {
+        if self.window() == 0 {
+            return None;
         }
-        self.carried.inflight = inflight;
-        for (identifier, _) in &too_large {
-            self.carried.inflight.remove(*identifier);
+        let (identifier, delivery) = self.carried.inflight.send_again()?;
+        Some(if !permits(&delivery) {
+            Resent::Withheld(self.give_up(identifier, delivery, out))
+        } else if !self.fits(&delivery, now) {
+            Resent::TooLarge(self.give_up(identifier, delivery, out)) // [MQTT-3.1.2-25]
+        } else {
+            self.write_publish(&delivery, Some(identifier), true, now, out);
+            Resent::Yes
+        })
+    }
+
+    /// A message that was sent before and is not sent again. The client may hold its QoS 2 identifier, and would take the next message under it for this one: it is released.
+    fn give_up(
+        &mut self,
+        identifier: PacketIdentifier,
+        delivery: Delivery,
+        out: &mut Output,
+    ) -> Action {
+        if delivery.qos == QoS::ExactlyOnce {
+            return self.hand_over(identifier, out);
         }
-        too_large.into_iter().map(|(_, ticket)| ticket).collect()
+        self.carried.inflight.remove(identifier);
+        Action::Settled(delivery.ticket)
     }
 
     fn fits(&self, delivery: &Delivery, now: Instant) -> bool {

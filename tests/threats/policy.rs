@@ -3,6 +3,8 @@
 use super::connect;
 use super::support::broker::{LAB, wardgate};
 use super::support::{Broker, Setup};
+use std::collections::BTreeMap;
+use std::fs;
 
 const POLICY: &str = "
 version: 1
@@ -110,4 +112,60 @@ fn a_decision_leads_to_its_explanation_without_the_node() {
     assert_eq!(answer["allowed"], false, "{answer}");
     assert_eq!(answer["decided"]["topic"], "closed/x", "{answer}");
     assert!(answer["limits"].as_array().unwrap().len() > 5, "{answer}");
+}
+
+#[test]
+fn pol_03_what_was_on_its_way_is_judged_again_when_it_is_sent_again() {
+    const FREE: &str = "version: 1\npolicies:\n  - { id: all, who: { any: true }, allow: [{ publish: '#' }, { subscribe: '#' }] }\n";
+    const DENY: &str =
+        "  - { id: no, who: { client_id: reader }, deny: [{ subscribe: 'secret/#' }] }\n";
+    let broker = Setup::new(LAB).policy(FREE).start();
+    let session = "10 .. s'MQTT' 05 00 0000 <11 000000ff> s'reader'";
+    let mut reader = broker.dial("lab");
+    reader.send(session);
+    reader.expect_connack(0);
+    reader.send("82 .. 0001 <> s'+/x' 02");
+    reader.expect("90 .. 0001 <*> 02");
+    let mut writer = broker.dial("lab");
+    connect(&mut writer, "writer");
+    // Sequences 1 to 5 are the reader's packet identifiers.
+    let topics = [
+        ("32", "secret/x"),
+        ("34", "secret/x"),
+        ("34", "secret/x"),
+        ("34", "open/x"),
+        ("32", "open/x"),
+    ];
+    for (first, topic) in topics {
+        writer.send(&format!("{first} .. s'{topic}' 0001 <> 'x'"));
+        writer.send("c0 00");
+        while writer.receive().unwrap()[0] != 0xd0 {}
+        writer.send("62 02 0001 c0 00");
+        while writer.receive().unwrap()[0] != 0xd0 {}
+        reader.expect(&format!("{first} .. s'{topic}' *"));
+    }
+    // This one is the reader's already.
+    reader.send("50 02 0003");
+    reader.expect("62 .. 0003");
+    reader.drop_connection();
+    let policies = broker.path().join("policies/open.yaml");
+    fs::write(policies, format!("{FREE}{DENY}")).unwrap();
+    broker.signal("HUP");
+    broker.await_audit("the reload", |line| line["reason"] == "reloaded");
+    let mut reader = broker.dial("lab");
+    reader.send(session);
+    reader.expect("20 .. 01 00 *");
+    let mut again = BTreeMap::new();
+    while again.len() < 4 {
+        let packet = reader.receive().unwrap();
+        let topic = usize::from(packet[3]) + 4;
+        let place = if packet[0] == 0x62 { 2 } else { topic };
+        again.insert(packet[place + 1], packet[0]);
+    }
+    // A QoS 2 message that the reader may hold is only released.
+    assert_eq!(
+        again,
+        BTreeMap::from([(2, 0x62), (3, 0x62), (4, 0x3c), (5, 0x3a)])
+    );
+    reader.expect_quiet();
 }
