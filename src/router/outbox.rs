@@ -167,9 +167,11 @@ impl Outbox {
             return taken;
         }
         let (mut window, mut bytes, mut reach) = (room.window, 0, room.reach);
+        // What is only in the store keeps its place: what the store is told was sent is then all that was, and in the order of the session.
+        let next_to_fetch = inner.spill.as_ref().map_or(u64::MAX, |spill| spill.after);
         while let Some(next) = inner.queue.front() {
             if next.qos > QoS::AtMostOnce {
-                if !reach.contains(next.sequence) {
+                if next.sequence > next_to_fetch || !reach.contains(next.sequence) {
                     break;
                 }
                 if let Some(position) = next.awaits(room.committed) {
@@ -252,11 +254,17 @@ impl Outbox {
             return;
         }
         let mut brought = Spilled::default();
-        for delivery in deliveries {
+        for delivery in &deliveries {
             brought.messages += 1;
             brought.bytes += delivery.message.queued_bytes();
-            inner.queue.push_back(delivery);
         }
+        // Those of shared subscriptions are always here: the page goes in between.
+        let behind = |queued: &Delivery| queued.sequence > wanted.after;
+        let place = inner.queue.partition_point(|queued| !behind(queued));
+        let mut next = Vec::from(inner.queue.split_off(place));
+        next.extend(deliveries);
+        next.sort_by_key(|delivery| delivery.sequence);
+        inner.queue.extend(next);
         inner.bytes += brought.bytes;
         let sequence = inner.sequence;
         if let Some(spill) = &mut inner.spill {
@@ -281,21 +289,27 @@ impl Outbox {
         self.inner.lock().number(delivery, None);
     }
 
-    /// What a session that was kept begins with.
-    pub(super) fn restore(&self, window: Vec<Delivery>, spilled: Spilled, last_sequence: u64) {
+    /// What a session that was kept begins with; everything up to `sent` is in `window`, or in flight.
+    pub(super) fn restore(
+        &self,
+        window: Vec<Delivery>,
+        spilled: Spilled,
+        sent: u64,
+        last_sequence: u64,
+    ) {
         let mut inner = self.inner.lock();
         inner.sequence = last_sequence;
         let after = window
             .iter()
             .filter(|delivery| delivery.share.is_none())
             .map(|delivery| delivery.sequence)
-            .max();
+            .fold(sent, u64::max);
         inner.queue = window.into();
         inner.count_bytes();
         if spilled.messages > 0 {
             inner.spill = Some(Box::new(Spill {
                 held: spilled,
-                after: after.unwrap_or(0),
+                after,
                 fetching: false,
             }));
         }
@@ -484,8 +498,14 @@ impl Inner {
     }
 
     fn want(&mut self) -> Option<Wanted> {
-        let (low, up_to) = (self.queue.len() < LOW, self.sequence);
-        let spill = self.spill.as_mut().filter(|spill| low && !spill.fetching)?;
+        let (length, up_to) = (self.queue.len(), self.sequence);
+        let first = self.queue.front().map_or(0, |first| first.sequence);
+        // What is behind the spill waits for it, however much that is.
+        let is_low = |spill: &Spill| length < LOW || first > spill.after;
+        let spill = self
+            .spill
+            .as_mut()
+            .filter(|spill| is_low(spill) && !spill.fetching)?;
         spill.fetching = true;
         Some(Wanted {
             after: spill.after,

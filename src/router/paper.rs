@@ -52,6 +52,15 @@ impl Paper {
             .collect()
     }
 
+    /// The same with their messages.
+    pub fn deliveries(&self, handle: &SessionHandle) -> Vec<Delivery> {
+        let state = self.state.lock();
+        let rows = state.rows.iter();
+        rows.filter(|((session, _), _)| *session == handle.id())
+            .map(|(_, delivery)| delivery.clone())
+            .collect()
+    }
+
     pub fn record(&self, handle: &SessionHandle) -> Option<SessionRecord> {
         self.state.lock().records.get(&handle.id()).cloned()
     }

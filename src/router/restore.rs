@@ -52,7 +52,9 @@ impl Router {
         handle.set_durable(record.session_expiry_interval > 0);
         handle.set_kept();
         let (inflight, waiting) = flight(window, sent, &handed_over);
-        handle.outbox().restore(waiting, spilled, last_sequence);
+        handle
+            .outbox()
+            .restore(waiting, spilled, sent, last_sequence);
         {
             let mut state = handle.state.lock();
             state.attached = false;

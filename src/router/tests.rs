@@ -8,6 +8,7 @@
 )]
 
 mod races;
+mod spill;
 mod timers;
 mod withdrawn;
 
