@@ -11,7 +11,7 @@ use crate::mqtt::{
     Subscription, SubscriptionIdentifier, SubscriptionOptions, TopicName, UnsubAck, Unsubscribe,
 };
 use crate::policy::{Denial, PublishPermit, RuleId};
-use crate::router::{End, Made, PublishError, SubscribeError};
+use crate::router::{End, Judged, Made, PublishError, SubscribeError};
 use crate::session::{Action, Answer, Content, Incoming, Position, ProtocolError};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -75,7 +75,8 @@ impl Connection {
                 let position = if was_held && self.handle.is_durable() {
                     store.release(self.handle.id(), identifier)
                 } else {
-                    store.current()
+                    // Nothing is kept of it: its PUBREC waited for all that there was to wait for.
+                    Position::default()
                 };
                 self.session.complete(
                     (identifier, was_held),
@@ -138,7 +139,7 @@ impl Connection {
             ..Content::from_session(self.handle.id(), payload, properties)
         };
         let published = match self.node.router.publish(
-            permit,
+            &permit,
             content,
             &mut self.routes,
             now,
@@ -203,17 +204,14 @@ impl Connection {
         );
     }
 
-    fn permit(
-        &mut self,
-        topic: &TopicName,
-        qos: QoS,
-        retain: bool,
-    ) -> Result<PublishPermit, Denial> {
-        let (permit, is_new) = self
+    fn permit(&mut self, topic: &TopicName, qos: QoS, retain: bool) -> Result<Judged, Denial> {
+        let permit = self
             .rights
             .permit_publish(&self.handle, topic, qos, retain)?;
-        if is_new && let Some(audited) = permit.audited() {
-            self.tell_audited(&permit, audited);
+        if let Judged::Now(permit) = &permit
+            && let Some(audited) = permit.audited()
+        {
+            self.tell_audited(permit, audited);
         }
         Ok(permit)
     }

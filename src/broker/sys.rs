@@ -50,7 +50,7 @@ pub async fn publish_forever(node: Arc<Node>, interval: Duration) {
             let content = Content::from_session(SessionId::default(), Bytes::from(value), None);
             let published =
                 node.router
-                    .publish(permit, content, &mut routes, Instant::now(), &mut wakes);
+                    .publish(&permit, content, &mut routes, Instant::now(), &mut wakes);
             debug_assert!(published.is_ok(), "the broker's own messages have no cap");
         }
         wakes.wake();

@@ -105,10 +105,16 @@ impl Connection {
                 break;
             };
             received = rest;
-            match mqtt::decode_short(frame) {
-                Some(packet) => self.on_packet(packet, worker, now)?,
+            let version = self.session.version();
+            if let Some(packet) = mqtt::decode_short(frame) {
+                self.on_packet(packet, worker, now)?;
+            } else if let Some(publish) =
+                mqtt::decode_again(frame, version, |name| self.rights.expected_topic(name))
+            {
+                self.on_packet(Packet::Publish(publish), worker, now)?;
+            } else {
                 // A copy of this packet alone: a small message that is kept must not keep the whole read alive.
-                None => self.on_frame(Bytes::copy_from_slice(frame), worker, now)?,
+                self.on_frame(Bytes::copy_from_slice(frame), worker, now)?;
             }
         }
         self.partial.extend_from_slice(received);

@@ -20,7 +20,7 @@ mod variable_byte_integer;
 mod version;
 
 pub use self::config::{MaximumQoS, MqttConfig, QueueConfig, RetainedConfig, WhenFull};
-pub use self::decode::{DecodeLimits, answering_version, decode, decode_short};
+pub use self::decode::{DecodeLimits, answering_version, decode, decode_again, decode_short};
 pub use self::encode::{PublishHead, encode, encode_message_properties, encode_within};
 pub use self::error::DecodeError;
 pub use self::frame::{first_frame_length, frame_length};

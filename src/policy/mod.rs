@@ -34,7 +34,7 @@ pub use self::import::{Imported, from_mosquitto};
 pub use self::learn::{Learned, Learner};
 pub use self::naive::differential;
 pub use self::observation::Observation;
-pub use self::permit::{Delivery, Denial, PublishPermit, SubscribePermit};
+pub use self::permit::{About, Delivery, Denial, PublishPermit, SubscribePermit};
 pub use self::policies::{MessageLimit, Policies};
 pub use self::replay::{Replay, Reversal};
 pub use self::rule::{Action, RuleId};

@@ -9,13 +9,19 @@ use std::sync::Arc;
 /// This author may publish to this topic with this QoS and RETAIN flag, under the policies of one generation.
 #[derive(Clone, Debug)]
 pub struct PublishPermit {
-    topic: TopicName,
+    about: Arc<About>,
     qos: QoS,
     retain: bool,
-    author: Arc<Subject>,
     rule: RuleId,
     audited: Option<RuleId>,
     generation: u64,
+}
+
+/// Who says something, and under what topic: shared by all messages of one permit.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub topic: TopicName,
+    pub author: Arc<Subject>,
 }
 
 /// This subscription is granted, under the policies of one generation.
@@ -65,10 +71,9 @@ impl PublishPermit {
         generation: u64,
     ) -> Self {
         Self {
-            topic,
+            about: Arc::new(About { topic, author }),
             qos,
             retain,
-            author,
             rule,
             audited,
             generation,
@@ -76,7 +81,7 @@ impl PublishPermit {
     }
 
     pub fn topic(&self) -> &TopicName {
-        &self.topic
+        &self.about.topic
     }
 
     pub fn qos(&self) -> QoS {
@@ -88,7 +93,12 @@ impl PublishPermit {
     }
 
     pub fn author(&self) -> &Arc<Subject> {
-        &self.author
+        &self.about.author
+    }
+
+    /// What a message keeps of it.
+    pub fn about(&self) -> &Arc<About> {
+        &self.about
     }
 
     /// The statement that allowed it.
@@ -108,15 +118,14 @@ impl PublishPermit {
 
     /// To be kept for later messages: does not hold the packet that the first of them came in.
     pub fn with_detached_topic(self) -> Self {
+        let about = About {
+            topic: self.about.topic.detached(),
+            author: Arc::clone(&self.about.author),
+        };
         Self {
-            topic: self.topic.detached(),
+            about: Arc::new(about),
             ..self
         }
-    }
-
-    /// What a message keeps of it.
-    pub fn into_parts(self) -> (TopicName, Arc<Subject>) {
-        (self.topic, self.author)
     }
 }
 

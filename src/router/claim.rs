@@ -359,7 +359,7 @@ impl Router {
             return;
         };
         let content = Content::from_session(handle.id(), will.payload, will.properties);
-        let published = self.route(permit, content, &mut RouteCache::default(), now, wakes);
+        let published = self.route(&permit, content, &mut RouteCache::default(), now, wakes);
         self.counters.dropped.add(u64::from(published.is_err()));
         self.counters.wills_sent.add(u64::from(published.is_ok()));
     }

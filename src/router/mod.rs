@@ -26,7 +26,7 @@ pub use self::outbox::{End, Outbox, Room, Taken, Wanted};
 pub use self::publish::{PublishError, Published, Wakes};
 pub use self::recent::Recent;
 pub use self::retained::Replay;
-pub use self::rights::Rights;
+pub use self::rights::{Judged, Rights};
 pub use self::route::RouteCache;
 pub use self::store::{
     Accepted, Fetch, Page, Replaying, Restored, RestoredSession, SessionRecord, Spilled, Store,

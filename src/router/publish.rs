@@ -59,7 +59,7 @@ impl Router {
     /// 0x97, neither stored nor routed.
     pub fn publish(
         &self,
-        permit: PublishPermit,
+        permit: &PublishPermit,
         content: Content,
         cache: &mut RouteCache,
         now: Instant,
@@ -73,7 +73,7 @@ impl Router {
     /// The same for a caller that holds the [`Store::gate`].
     pub(super) fn route(
         &self,
-        permit: PublishPermit,
+        permit: &PublishPermit,
         content: Content,
         cache: &mut RouteCache,
         now: Instant,

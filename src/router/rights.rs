@@ -14,7 +14,24 @@ pub struct Rights {
     /// How often the session had been judged when they were looked at.
     judged: u64,
     /// Verdicts on recent topics, for as long as the rights stand.
-    recent: Recent<PublishPermit>,
+    recent: Recent<Arc<PublishPermit>>,
+}
+
+/// A permit, and when it was given.
+pub enum Judged {
+    Before(Arc<PublishPermit>),
+    Now(PublishPermit),
+}
+
+impl std::ops::Deref for Judged {
+    type Target = PublishPermit;
+
+    fn deref(&self) -> &PublishPermit {
+        match self {
+            Self::Before(permit) => permit,
+            Self::Now(permit) => permit,
+        }
+    }
 }
 
 impl Rights {
@@ -43,25 +60,30 @@ impl Rights {
         &self.compiled
     }
 
-    /// With whether it was judged now. The verdict on a recent topic costs a look-up; it carries identity, topic, QoS and retain.
+    /// The topic whose name these bytes are, if it is one of the last: a name that was checked before.
+    pub fn expected_topic(&mut self, name: &[u8]) -> Option<TopicName> {
+        self.recent.expected(name).cloned()
+    }
+
+    /// The verdict on a recent topic costs a look-up; it carries identity, topic, QoS and retain.
     pub fn permit_publish(
         &mut self,
         handle: &SessionHandle,
         topic: &TopicName,
         qos: QoS,
         retain: bool,
-    ) -> Result<(PublishPermit, bool), Denial> {
+    ) -> Result<Judged, Denial> {
         self.renew(handle);
         if let Some(permit) = self.recent.find(topic)
             && permit.qos() == qos
             && permit.retain() == retain
         {
-            return Ok((permit.clone(), false));
+            return Ok(Judged::Before(Arc::clone(permit)));
         }
         let permit = self.compiled.permit_publish(topic.clone(), qos, retain)?;
         self.recent
-            .remember(topic, || permit.clone().with_detached_topic());
-        Ok((permit, true))
+            .remember(topic, || Arc::new(permit.clone().with_detached_topic()));
+        Ok(Judged::Now(permit))
     }
 
     pub fn permit_subscribe(

@@ -110,7 +110,7 @@ fn publish(router: &Router, topic: &str, qos: QoS, retain: bool, payload: &str) 
     let mut cache = RouteCache::default();
     router
         .publish(
-            permit,
+            &permit,
             content,
             &mut cache,
             Instant::now(),
@@ -573,7 +573,7 @@ fn a_full_disk_refuses_what_it_could_not_keep_and_lets_the_rest_go_on() {
         let content = Content::from_session(SessionId(0), Bytes::from_static(b"x"), None);
         router
             .publish(
-                permit,
+                &permit,
                 content,
                 &mut RouteCache::default(),
                 Instant::now(),

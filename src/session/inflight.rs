@@ -29,6 +29,15 @@ pub enum Outgoing {
     PubComp(Option<Arc<Ticket>>),
 }
 
+impl Outgoing {
+    pub fn into_ticket(self) -> Option<Arc<Ticket>> {
+        match self {
+            Self::PubAck(delivery) | Self::PubRec(delivery) => delivery.ticket,
+            Self::PubComp(ticket) => ticket,
+        }
+    }
+}
+
 /// How far the newest message may be ahead of the oldest unacknowledged one: less than there are identifiers, and little memory.
 const SPAN: u64 = 16 * 1024;
 const IDENTIFIERS: u64 = 65_535;
@@ -130,36 +139,44 @@ impl Inflight {
         reach
     }
 
-    /// Takes the identifier that belongs to `sequence`; none when that is taken or out of reach.
+    /// The identifier that belongs to `sequence`; none when that is taken or out of reach.
+    pub fn free(&self, sequence: u64) -> Option<PacketIdentifier> {
+        if self.taken > 0 {
+            let end = self
+                .base
+                .saturating_add(u64::try_from(self.slots.len()).ok()?);
+            if end.saturating_sub(sequence) > SPAN && sequence < self.base
+                || sequence >= self.base.saturating_add(SPAN)
+            {
+                return None;
+            }
+            let place = sequence.checked_sub(self.base);
+            let place = place.and_then(|place| usize::try_from(place).ok());
+            if let Some(Some(_)) = place.and_then(|place| self.slots.get(place)) {
+                return None;
+            }
+        }
+        Some(identifier(sequence))
+    }
+
+    /// Takes the identifier that belongs to `sequence`, if it is [`Self::free`].
     pub fn insert(&mut self, sequence: u64, outgoing: Outgoing) -> Option<PacketIdentifier> {
+        let identifier = self.free(sequence)?;
         if self.taken == 0 {
             self.slots.clear();
             self.base = sequence;
         }
-        if sequence < self.base {
-            let missing = self.base - sequence;
-            if missing.saturating_add(u64::try_from(self.slots.len()).ok()?) > SPAN {
-                return None;
-            }
-            for _ in 0..missing {
-                self.slots.push_front(None);
-            }
-            self.base = sequence;
+        while sequence < self.base {
+            self.slots.push_front(None);
+            self.base -= 1;
         }
         let index = usize::try_from(sequence - self.base).ok()?;
-        if sequence >= self.base.saturating_add(SPAN) {
-            return None;
-        }
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
-        let slot = self.slots.get_mut(index)?;
-        if slot.is_some() {
-            return None;
-        }
-        *slot = Some(outgoing);
+        *self.slots.get_mut(index)? = Some(outgoing);
         self.taken += 1;
-        Some(identifier(sequence))
+        Some(identifier)
     }
 
     pub fn state(&self, identifier: PacketIdentifier) -> Option<&Outgoing> {

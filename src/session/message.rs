@@ -6,7 +6,7 @@ use crate::mqtt::{
     PacketIdentifier, PublishProperties, QoS, SubscriptionIdentifier, TopicName,
     encode_message_properties,
 };
-use crate::policy::PublishPermit;
+use crate::policy::{About, PublishPermit};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 /// A permitted message. The permit is the only way to make one: what is routed, queued or retained was judged (POL-3).
 #[derive(Debug)]
 pub struct Message {
-    topic: TopicName,
+    about: Arc<About>,
     qos: QoS,
     retain: bool,
     payload: Bytes,
     properties: Option<Box<PublishProperties>>,
-    author: Arc<Subject>,
     publisher: SessionId,
     expires_at: Option<Instant>,
     encoded_properties: OnceLock<Bytes>,
@@ -54,21 +53,18 @@ pub struct StoredMessage {
 }
 
 impl Message {
-    pub fn new(permit: PublishPermit, content: Content, now: Instant) -> Self {
+    pub fn new(permit: &PublishPermit, content: Content, now: Instant) -> Self {
         let expires_at = content
             .properties
             .as_ref()
             .and_then(|properties| properties.message_expiry_interval)
             .and_then(|seconds| now.checked_add(Duration::from_secs(u64::from(seconds))));
-        let (qos, retain) = (permit.qos(), permit.retain());
-        let (topic, author) = permit.into_parts();
         Self {
-            topic,
-            qos,
-            retain,
+            about: Arc::clone(permit.about()),
+            qos: permit.qos(),
+            retain: permit.retain(),
             payload: content.payload,
             properties: content.properties,
-            author,
             publisher: content.publisher,
             expires_at,
             encoded_properties: OnceLock::new(),
@@ -77,13 +73,16 @@ impl Message {
 
     /// One that the store kept: it was judged before it was stored.
     pub fn restore(stored: StoredMessage) -> Self {
-        Self {
+        let about = About {
             topic: stored.topic,
+            author: stored.author,
+        };
+        Self {
+            about: Arc::new(about),
             qos: stored.qos,
             retain: stored.retain,
             payload: stored.payload,
             properties: stored.properties,
-            author: stored.author,
             publisher: stored.publisher,
             expires_at: stored.expires_at,
             encoded_properties: OnceLock::new(),
@@ -91,7 +90,7 @@ impl Message {
     }
 
     pub fn topic(&self) -> &TopicName {
-        &self.topic
+        &self.about.topic
     }
 
     /// As published; a delivery's QoS is the lower of this and what the subscription was granted. [MQTT-3.8.4-8]
@@ -114,7 +113,7 @@ impl Message {
 
     /// Who published it: a retained message is delivered only while its author may still publish it (POL-7).
     pub fn author(&self) -> &Arc<Subject> {
-        &self.author
+        &self.about.author
     }
 
     pub fn publisher(&self) -> SessionId {
@@ -150,7 +149,7 @@ impl Message {
     /// What it costs a queue to hold it.
     pub fn queued_bytes(&self) -> usize {
         const OVERHEAD: usize = 128;
-        self.topic.as_str().len()
+        self.about.topic.as_str().len()
             + self.payload.len()
             + self
                 .properties

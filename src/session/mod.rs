@@ -391,10 +391,9 @@ impl Session {
 
     fn on_puback(&mut self, ack: &Ack) -> Result<Action, ProtocolError> {
         match self.carried.inflight.state(ack.packet_identifier) {
-            Some(Outgoing::PubAck(delivery)) => {
-                let ticket = delivery.ticket.clone();
-                self.carried.inflight.remove(ack.packet_identifier);
-                Ok(Action::Settled(ticket))
+            Some(Outgoing::PubAck(_)) => {
+                let removed = self.carried.inflight.remove(ack.packet_identifier);
+                Ok(Action::Settled(removed.and_then(Outgoing::into_ticket)))
             }
             Some(Outgoing::PubRec(_) | Outgoing::PubComp(_)) => {
                 Err(ProtocolError::UnexpectedAcknowledgement)
@@ -407,11 +406,10 @@ impl Session {
     fn on_pubrec(&mut self, ack: &Ack, out: &mut Output) -> Result<Action, ProtocolError> {
         let identifier = ack.packet_identifier;
         let reason_code = match self.carried.inflight.state(identifier) {
-            Some(Outgoing::PubRec(delivery)) if ack.reason_code.is_error() => {
+            Some(Outgoing::PubRec(_)) if ack.reason_code.is_error() => {
                 // The client will not have it: the exchange is over. [MQTT-4.3.3-4]
-                let ticket = delivery.ticket.clone();
-                self.carried.inflight.remove(identifier);
-                return Ok(Action::Settled(ticket));
+                let removed = self.carried.inflight.remove(identifier);
+                return Ok(Action::Settled(removed.and_then(Outgoing::into_ticket)));
             }
             Some(Outgoing::PubRec(_)) => return Ok(self.hand_over(identifier, out)),
             // Said again: its release may still be waiting for the disk, and that stays so.
@@ -459,10 +457,9 @@ impl Session {
 
     fn on_pubcomp(&mut self, ack: &Ack) -> Result<Action, ProtocolError> {
         match self.carried.inflight.state(ack.packet_identifier) {
-            Some(Outgoing::PubComp(ticket)) => {
-                let ticket = ticket.clone();
-                self.carried.inflight.remove(ack.packet_identifier);
-                Ok(Action::Settled(ticket))
+            Some(Outgoing::PubComp(_)) => {
+                let removed = self.carried.inflight.remove(ack.packet_identifier);
+                Ok(Action::Settled(removed.and_then(Outgoing::into_ticket)))
             }
             Some(Outgoing::PubAck(_) | Outgoing::PubRec(_)) => {
                 Err(ProtocolError::UnexpectedAcknowledgement)

@@ -52,19 +52,18 @@ impl Session {
             self.write_publish(&delivery, None, false, now, out);
             return Sent::Yes;
         }
-        let kept = delivery.clone();
-        let outgoing = if delivery.qos == QoS::AtLeastOnce {
-            Outgoing::PubAck(kept)
-        } else {
-            Outgoing::PubRec(kept)
+        let Some(identifier) = self.carried.inflight.free(delivery.sequence) else {
+            return Sent::Unidentified;
         };
-        match self.carried.inflight.insert(delivery.sequence, outgoing) {
-            Some(identifier) => {
-                self.write_publish(&delivery, Some(identifier), false, now, out);
-                Sent::Yes
-            }
-            None => Sent::Unidentified,
-        }
+        self.write_publish(&delivery, Some(identifier), false, now, out);
+        let sequence = delivery.sequence;
+        let outgoing = if delivery.qos == QoS::AtLeastOnce {
+            Outgoing::PubAck(delivery)
+        } else {
+            Outgoing::PubRec(delivery)
+        };
+        self.carried.inflight.insert(sequence, outgoing);
+        Sent::Yes
     }
 
     /// After a reconnect: PUBREL again for what the client has. They come before the messages, for the client may count them against its Receive Maximum.

@@ -1,6 +1,7 @@
 //! Bytes to packets, strictly: whatever the specification calls malformed or a protocol error is refused with its reason code. MQTT 5.0 sections 3, 4.13
 
 mod acknowledgement;
+mod again;
 mod connack;
 mod connect;
 mod disconnect;
@@ -10,6 +11,7 @@ mod publish;
 mod short;
 mod subscribe;
 
+pub use self::again::decode_again;
 pub use self::connect::answering_version;
 pub use self::short::decode_short;
 

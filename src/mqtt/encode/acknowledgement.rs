@@ -13,21 +13,20 @@ pub(super) fn ack(
     version: ProtocolVersion,
     out: &mut BytesMut,
 ) {
-    let identifier = ack.packet_identifier.get();
-    let first = packet_type.first_byte();
+    let [high, low] = ack.packet_identifier.get().to_be_bytes();
+    let (first, code) = (packet_type.first_byte(), ack.reason_code.byte());
+    let is_good = ack.reason_code == ReasonCode::Success;
     // The usual acknowledgement is four or five bytes and is written in one go.
-    if !version.is_v5() || (ack.reason_code == ReasonCode::Success && ack.properties.is_none()) {
-        let [high, low] = identifier.to_be_bytes();
+    if !version.is_v5() || is_good && ack.properties.is_none() {
         out.put_slice(&[first, 2, high, low]);
-        return;
-    }
-    output::packet(packet_type, out, |out| {
-        out.put_u16(identifier);
-        out.put_u8(ack.reason_code.byte());
-        if ack.properties.is_some() {
+    } else if ack.properties.is_none() {
+        out.put_slice(&[first, 3, high, low, code]);
+    } else {
+        output::packet(packet_type, out, |out| {
+            out.put_slice(&[high, low, code]);
             reason_properties(&ack.properties, out);
-        }
-    });
+        });
+    }
 }
 
 pub(super) fn suback(suback: &SubAck, version: ProtocolVersion, out: &mut BytesMut) {

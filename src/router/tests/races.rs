@@ -92,7 +92,7 @@ fn lim_05_a_session_that_has_ended_holds_no_place_whoever_remembers_it() {
             .unwrap();
         let content = Content::from_session(SessionId(0), Bytes::from_static(b"x"), None);
         let (now, wakes) = (Instant::now(), &mut Wakes::default());
-        let published = router.publish(permit, content, &mut cache, now, wakes);
+        let published = router.publish(&permit, content, &mut cache, now, wakes);
         published.unwrap().matched
     };
     for (clean_start, expiry) in [(false, 0), (false, 60), (true, 60), (true, 0)] {

@@ -199,7 +199,8 @@ fn pol_06_a_verdict_of_before_a_reload_passes_nothing_behind_it() {
     let mut rights = Rights::of(&handle);
     let topic = TopicName::new(text("secret/x"), TopicLimits::default()).unwrap();
     let mut publish = || rights.permit_publish(&handle, &topic, QoS::AtLeastOnce, false);
-    let judged_now = |permitted: Result<(_, bool), _>| permitted.map(|(_, is_new)| is_new);
+    let judged_now =
+        |permitted: Result<Judged, _>| permitted.map(|permit| matches!(permit, Judged::Now(_)));
     assert_eq!(judged_now(publish()), Ok(true));
     assert_eq!(judged_now(publish()), Ok(false), "remembered");
     // The connection was asked to judge itself, and has not looked yet.
