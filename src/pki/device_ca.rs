@@ -164,23 +164,18 @@ impl DeviceCa {
             // First: should the rest fail, the name is without a token, and asking again revokes the certificates.
             tokens.write(&locked)?;
         }
-        let mut certificates = Vec::new();
-        let mut known = token;
-        for record in &mut locked.ledger.certificates {
-            if !record.is_called(key) {
-                continue;
-            }
-            known = true;
-            if record.state(at) != State::Revoked {
-                record.revoked = Some(Revoked { at, reason });
-                certificates.push(record.clone());
-            }
-        }
-        if !known {
+        let mut certificates = locked.ledger.called(key)?;
+        if certificates.is_empty() && !token {
             return Err(PkiError::Unknown(key.to_owned()));
         }
+        certificates.retain(|record| record.state(at) != State::Revoked);
         if certificates.is_empty() && !token {
             return Err(PkiError::AlreadyRevoked(key.to_owned()));
+        }
+        let revoked = Revoked { at, reason };
+        for record in &mut certificates {
+            locked.revoke(record, revoked.clone());
+            record.revoked = Some(revoked.clone());
         }
         self.write_crl_of(&mut locked, revocation_list::DAYS, now)?;
         Ok(Revocation {
@@ -241,11 +236,7 @@ impl DeviceCa {
         let mut locked = LockedLedger::open(&self.folder)?;
         // Whoever revoked the earlier one meanwhile has not seen this one.
         if let Some(earlier) = renews
-            && locked
-                .ledger
-                .certificates
-                .iter()
-                .any(|known| known.serial == earlier.serial && known.revoked.is_some())
+            && locked.ledger.is_revoked(&earlier.serial)
         {
             return Err(PkiError::Revoked(earlier.name.clone()));
         }
@@ -303,8 +294,8 @@ impl DeviceCa {
         files::create_folder_inside(&copies).map_err(PkiError::file(&copies))?;
         files::create_inside(&copy, issued.certificate_pem.as_bytes(), files::PUBLIC)
             .map_err(PkiError::file(&copy))?;
-        locked.ledger.certificates.push(issued.record.clone());
-        locked.write()
+        locked.issue(issued.record.clone());
+        locked.write(issued.record.issued)
     }
 
     fn write_crl_of(
@@ -313,10 +304,11 @@ impl DeviceCa {
         days: u32,
         now: SystemTime,
     ) -> Result<String, PkiError> {
-        locked.ledger.crl_number = locked.ledger.crl_number.saturating_add(1);
-        let pem = revocation_list::make(&locked.ledger, self.authority.issuer(), days, now)?;
+        revocation_list::check_days(days)?;
+        locked.count_crl();
         // The ledger first: a revocation that is on record but not yet on the list is made good by the next list.
-        locked.write()?;
+        locked.write(whole_seconds(now))?;
+        let pem = revocation_list::make(&locked.ledger, self.authority.issuer(), days, now)?;
         let path = self.crl_path();
         files::rewrite_for(&path, pem.as_bytes(), files::PUBLIC).map_err(PkiError::file(&path))?;
         Ok(pem)

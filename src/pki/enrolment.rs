@@ -233,10 +233,11 @@ impl Enrolment {
         now: SystemTime,
     ) -> Result<(), EnrolmentError> {
         let now = whole_seconds(now);
-        let valid = locked.ledger.certificates.iter().filter(|record| {
+        let mut valid = locked.ledger.called(names.common_name())?;
+        valid.retain(|record| {
             record.name == names.common_name() && record.state(now) == State::Valid
         });
-        if valid.count() >= usize::try_from(self.most_per_name).unwrap_or(usize::MAX) {
+        if valid.len() >= usize::try_from(self.most_per_name).unwrap_or(usize::MAX) {
             return Err(EnrolmentError::TooMany(self.most_per_name));
         }
         Ok(())
@@ -279,8 +280,10 @@ fn names_of(
     fingerprint: &str,
     now: SystemTime,
 ) -> Result<DeviceNames, EnrolmentError> {
-    let mut records = locked.ledger.certificates.iter();
-    let record = records
+    let record = locked
+        .ledger
+        .called(fingerprint)?
+        .into_iter()
         .find(|record| record.fingerprint == fingerprint)
         .ok_or_else(|| EnrolmentError::NotOnRecord(fingerprint.to_owned()))?;
     let state = record.state(whole_seconds(now));

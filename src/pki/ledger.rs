@@ -1,17 +1,22 @@
-//! What the device CA has issued and revoked, in one file that is replaced whole.
+//! What the device CA has issued and revoked.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::authority::{Authority, Kind};
+use super::journal::{Journal, Line, Revocation};
 use super::{DeviceNames, InvalidName, PkiError, files};
 
 const FILE: &str = "issued.json";
 /// Held while the ledger is changed, by this process or another.
 const LOCK: &str = "issued.lock";
+/// How long a certificate is on record after its end.
+const KEPT: Duration = Duration::from_secs(365 * 86_400);
 
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,13 +129,12 @@ impl Records {
 
     /// Everything issued, the oldest first.
     pub fn list(&self) -> Result<Vec<Record>, PkiError> {
-        Ok(Ledger::read(&self.folder)?.certificates)
+        Ledger::read(&self.folder)?.all()
     }
 
     /// What a name, serial number or fingerprint stands for, the oldest first; never nothing.
     pub fn find(&self, key: &str) -> Result<Vec<Record>, PkiError> {
-        let mut found = self.list()?;
-        found.retain(|record| record.is_called(key));
+        let found = Ledger::read(&self.folder)?.called(key)?;
         if found.is_empty() {
             return Err(PkiError::Unknown(key.to_owned()));
         }
@@ -154,32 +158,100 @@ pub(super) fn copies(folder: &Path) -> PathBuf {
     folder.join("issued")
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What was issued and revoked, as it was when this was read.
+#[derive(Debug)]
 pub(super) struct Ledger {
+    journal: Journal,
     /// Of the last revocation list, which only grows. RFC 5280 section 5.2.3
-    pub(super) crl_number: u64,
-    pub(super) certificates: Vec<Record>,
+    crl_number: u64,
+    /// By serial number.
+    revoked: BTreeMap<String, Revocation>,
 }
 
 /// A ledger that nobody else changes until this is dropped.
 pub(super) struct LockedLedger {
     pub(super) ledger: Ledger,
-    path: PathBuf,
+    folder: PathBuf,
+    /// Noted and not yet on disk.
+    pending: Vec<Line>,
     _lock: File,
 }
 
 impl Ledger {
-    /// A CA that has issued nothing has no file.
     pub(super) fn read(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join(FILE);
-        let Some(text) = files::read_if_there(&path).map_err(PkiError::file(&path))? else {
-            return Ok(Self::default());
+        let journal = match Journal::read(&path)? {
+            Some(journal) => journal,
+            // A CA that has issued nothing has no file. One that has would forget what it revoked (IDN-2).
+            None if has_issued(folder) => {
+                let reason = "is not there, and certificates were issued: put it back from a copy";
+                return Err(PkiError::Damaged {
+                    path,
+                    reason: reason.to_owned(),
+                });
+            }
+            None => Journal::new(&path),
         };
-        serde_json::from_slice(&text).map_err(|error| PkiError::Damaged {
-            path,
-            reason: error.to_string(),
-        })
+        let mut ledger = Self {
+            crl_number: journal.crl_number(),
+            journal,
+            revoked: BTreeMap::new(),
+        };
+        let others: Result<Vec<Line>, PkiError> = ledger.journal.others().collect();
+        for line in others? {
+            ledger.note(&line);
+        }
+        Ok(ledger)
+    }
+
+    /// Everything issued, the oldest first.
+    pub(super) fn all(&self) -> Result<Vec<Record>, PkiError> {
+        self.with_revocations(self.journal.issued())
+    }
+
+    /// What a name, serial number or fingerprint stands for, the oldest first.
+    pub(super) fn called(&self, key: &str) -> Result<Vec<Record>, PkiError> {
+        self.with_revocations(self.journal.called(key))
+    }
+
+    pub(super) fn is_revoked(&self, serial: &str) -> bool {
+        self.revoked.contains_key(serial)
+    }
+
+    pub(super) fn revocations(&self) -> impl Iterator<Item = &Revocation> {
+        self.revoked.values()
+    }
+
+    pub(super) fn crl_number(&self) -> u64 {
+        self.crl_number
+    }
+
+    fn with_revocations(
+        &self,
+        records: impl Iterator<Item = Result<Record, PkiError>>,
+    ) -> Result<Vec<Record>, PkiError> {
+        let with = |record: Record| {
+            let revocation = self.revoked.get(&record.serial);
+            let revoked = revocation.map(|Revocation { at, reason, .. }| Revoked {
+                at: *at,
+                reason: *reason,
+            });
+            Record { revoked, ..record }
+        };
+        records.map(|record| record.map(with)).collect()
+    }
+
+    fn note(&mut self, line: &Line) {
+        match line {
+            Line::Issued(_) => {}
+            Line::Revoked(revocation) => {
+                let serial = revocation.serial.clone();
+                let revocation = || revocation.clone();
+                // What is revoked stays so, since when and why it was first.
+                self.revoked.entry(serial).or_insert_with(revocation);
+            }
+            Line::CrlNumber(number) => self.crl_number = self.crl_number.max(*number),
+        }
     }
 }
 
@@ -190,18 +262,69 @@ impl LockedLedger {
         lock.lock().map_err(PkiError::file(&path))?;
         Ok(Self {
             ledger: Ledger::read(folder)?,
-            path: folder.join(FILE),
+            folder: folder.to_owned(),
+            pending: Vec::new(),
             _lock: lock,
         })
     }
 
-    pub(super) fn write(&self) -> Result<(), PkiError> {
-        let mut text =
-            serde_json::to_vec_pretty(&self.ledger).map_err(|error| PkiError::Damaged {
-                path: self.path.clone(),
-                reason: error.to_string(),
-            })?;
-        text.push(b'\n');
-        files::rewrite(&self.path, &text).map_err(PkiError::file(&self.path))
+    pub(super) fn issue(&mut self, record: Record) {
+        self.note(Line::Issued(record));
+    }
+
+    pub(super) fn revoke(&mut self, record: &Record, revoked: Revoked) {
+        self.note(Line::Revoked(Revocation {
+            serial: record.serial.clone(),
+            at: revoked.at,
+            reason: revoked.reason,
+            not_after: record.not_after,
+        }));
+    }
+
+    /// For the list that is made next.
+    pub(super) fn count_crl(&mut self) {
+        let next = self.ledger.crl_number.saturating_add(1);
+        self.note(Line::CrlNumber(next));
+    }
+
+    /// Puts on disk what was noted.
+    pub(super) fn write(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        if self.ledger.journal.wants_rewriting() {
+            self.rewrite(now)?;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.ledger.journal.append(&pending)
+    }
+
+    fn note(&mut self, line: Line) {
+        self.ledger.note(&line);
+        self.pending.push(line);
+    }
+
+    /// Leaves out what ended long ago, with its copies.
+    fn rewrite(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        let records = self.ledger.all()?;
+        // The clock may have jumped ahead: what was on record before it did tells the time too, or a revocation could be forgotten before its certificate has ended.
+        let newest = records.iter().map(|record| record.issued).max();
+        let now = newest.map_or(now, |newest| newest.min(now));
+        let (kept, ended): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| record.not_after > now - KEPT);
+        let crl_number = self.ledger.crl_number;
+        self.ledger.journal.rewrite(crl_number, kept)?;
+        for record in &ended {
+            self.ledger.revoked.remove(&record.serial);
+            // One that stays is in nobody's way.
+            let _ = fs::remove_file(copy_path(&self.folder, record));
+        }
+        Ok(())
     }
 }
+
+fn has_issued(folder: &Path) -> bool {
+    fs::read_dir(copies(folder)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@
 //! ```text
 //! ca/device-ca.pem device-ca.key device-ca.crl    the device CA and its revocation list
 //! ca/server-ca.pem server-ca.key                  the server CA
-//! ca/issued.json                                  who was issued what, when, by whom, and what was revoked
+//! ca/issued.json                                  who was issued what, when, by whom, and what was revoked: a line of JSON each
 //! ca/issued/SERIAL.pem                            the certificates themselves
 //! ca/enrolment.json                               tokens with which devices fetch their first certificate, as hashes
 //! ca/rules.yaml                                   which names are certified, where somebody has written it
@@ -19,6 +19,7 @@ mod device_name;
 mod enrolment;
 mod enrolment_tokens;
 mod error;
+mod journal;
 mod key_file;
 mod ledger;
 mod pkcs12;

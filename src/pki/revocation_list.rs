@@ -17,36 +17,37 @@ const DAYS_MAX: u32 = 3650;
 /// A certificate leaves the list a day after it has expired: one list beyond its end names it. RFC 5280 section 3.3
 const KEPT: Duration = Duration::from_secs(86_400);
 
+pub(super) fn check_days(days: u32) -> Result<(), PkiError> {
+    match days {
+        1..=DAYS_MAX => Ok(()),
+        _ => Err(PkiError::Days {
+            days,
+            max: DAYS_MAX,
+        }),
+    }
+}
+
 pub(super) fn make(
     ledger: &Ledger,
     issuer: &Issuer<'static, KeyPair>,
     days: u32,
     now: SystemTime,
 ) -> Result<String, PkiError> {
-    if !(1..=DAYS_MAX).contains(&days) {
-        return Err(PkiError::Days {
-            days,
-            max: DAYS_MAX,
-        });
-    }
+    check_days(days)?;
     let this_update = whole_seconds(now);
     let revoked = ledger
-        .certificates
-        .iter()
-        .filter(|record| record.not_after + KEPT > this_update)
-        .filter_map(|record| {
-            let revoked = record.revoked.as_ref()?;
-            Some(RevokedCertParams {
-                serial_number: serial_number(&record.serial),
-                revocation_time: revoked.at,
-                reason_code: reason_code(revoked.reason),
-                invalidity_date: None,
-            })
+        .revocations()
+        .filter(|revocation| revocation.not_after > this_update - KEPT)
+        .map(|revocation| RevokedCertParams {
+            serial_number: serial_number(&revocation.serial),
+            revocation_time: revocation.at,
+            reason_code: reason_code(revocation.reason),
+            invalidity_date: None,
         });
     let list = CertificateRevocationListParams {
         this_update,
         next_update: whole_seconds(now + Duration::from_secs(86_400).saturating_mul(days)),
-        crl_number: SerialNumber::from_slice(&ledger.crl_number.to_be_bytes()),
+        crl_number: SerialNumber::from_slice(&ledger.crl_number().to_be_bytes()),
         issuing_distribution_point: None,
         revoked_certs: revoked.collect(),
         key_identifier_method: KeyIdMethod::Sha256,

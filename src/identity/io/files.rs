@@ -99,15 +99,19 @@ pub fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The same for a file of this mode, which a group may read besides.
 pub fn rewrite_for(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let there = match fs::metadata(path) {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return create_inside(path, bytes, mode);
-        }
+        Ok(there) => Some(there),
+        // A link to nothing is a mistake of somebody's, and not ours to mend.
+        Err(error) if fs::symlink_metadata(path).is_ok() => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     let temporary = beside(path)?;
     create(&temporary, bytes, PRIVATE, |file| {
-        match hand_over(file, &there) {
+        let Some(there) = &there else {
+            give(file, &fs::metadata(folder_of(path))?)?;
+            return file.set_permissions(fs::Permissions::from_mode(mode));
+        };
+        match hand_over(file, there) {
             // Whoever owns it, everybody reads it.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && mode & 0o004 != 0 => {}
             handed_over => handed_over?,
