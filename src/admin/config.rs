@@ -100,8 +100,14 @@ impl AdminConfig {
     /// Whether certificates can be made: asked before anything serves.
     pub fn check_est(&self, base: &Path) -> Result<(), Problem> {
         let Some(est) = &self.est else { return Ok(()) };
-        let failed =
-            |error: PkiError| Problem::whole(base.join(&est.ca), format!("admin.est: {error}"));
+        let failed = |error: PkiError| {
+            let advice = if matches!(error, PkiError::PassphraseNeeded) {
+                ": admin.est.passphrase_file names its file"
+            } else {
+                ""
+            };
+            Problem::whole(base.join(&est.ca), format!("admin.est: {error}{advice}"))
+        };
         est.enrolment(base).check().map_err(failed)
     }
 }

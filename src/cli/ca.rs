@@ -209,6 +209,8 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
         } => {
             let names = device_names(name, names)?;
             let ca = open()?;
+            let new = [output.file(name, "pem"), output.file(name, "key")];
+            check_places(&folder, output, new.iter().chain(p12))?;
             // Asked for before anything is issued.
             let password = match p12 {
                 Some(_) => Some(
@@ -236,6 +238,7 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
                 .unwrap_or_default();
             let names = device_names(name, names)?;
             let ca = open()?;
+            check_places(&folder, output, &[output.file(names.common_name(), "pem")])?;
             for left_out in request.beyond(&names) {
                 warn(&format!(
                     "the request asks for {left_out}, which is not taken over"
@@ -250,6 +253,7 @@ fn execute(args: &CaArgs) -> Result<(), PkiError> {
                 None => None,
             };
             let ca = open()?;
+            check_places(&folder, output, [])?;
             let issued = ca.renew(which, request.as_ref(), output.validity(now), "ca renew")?;
             hand_over(&issued, &folder, output, true)
         }
@@ -364,6 +368,10 @@ fn device_names(name: &str, names: &Names) -> Result<DeviceNames, PkiError> {
 }
 
 impl Output {
+    fn file(&self, name: &str, extension: &str) -> PathBuf {
+        self.out.join(format!("{name}.{extension}"))
+    }
+
     fn validity(&self, now: SystemTime) -> Validity {
         Validity {
             days: self.days,
@@ -389,6 +397,36 @@ fn write_pkcs12(
     Ok(())
 }
 
+/// Asked before anything is issued: what could not be handed over would be on record, and good, all the same.
+fn check_places<'a>(
+    folder: &Path,
+    output: &Output,
+    new: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), PkiError> {
+    files::create_folder(&output.out).map_err(|source| PkiError::File {
+        path: output.out.clone(),
+        source,
+    })?;
+    let mut taken = new
+        .into_iter()
+        .filter(|path| path.symlink_metadata().is_ok());
+    if let Some(path) = taken.next() {
+        return Err(PkiError::Exists(path.clone()));
+    }
+    trusted(folder, output).map(drop)
+}
+
+/// The server CA's certificate; what is in its place already is the same, or not ours to overwrite.
+fn trusted(folder: &Path, output: &Output) -> Result<(PathBuf, String, bool), PkiError> {
+    let trusted = ServerCa::certificate(folder)?;
+    let path = output.out.join("ca.pem");
+    match std::fs::read_to_string(&path) {
+        Ok(there) if there == trusted => Ok((path, trusted, true)),
+        Ok(_) => Err(PkiError::Exists(path)),
+        Err(_) => Ok((path, trusted, false)),
+    }
+}
+
 /// Writes certificate, key and `ca.pem`: what the device needs to trust the server.
 fn hand_over(
     issued: &Issued,
@@ -399,15 +437,10 @@ fn hand_over(
     for path in issued.write_to(&output.out, renewed)? {
         say(&format!("wrote {}", path.display()));
     }
-    let trusted = ServerCa::certificate(folder)?;
-    let path = output.out.join("ca.pem");
-    match std::fs::read_to_string(&path) {
-        Ok(there) if there == trusted => {}
-        Ok(_) => return Err(PkiError::Exists(path)),
-        Err(_) => {
-            replace(&path, trusted.as_bytes())?;
-            say(&format!("wrote {}", path.display()));
-        }
+    let (path, trusted, is_there) = trusted(folder, output)?;
+    if !is_there {
+        replace(&path, trusted.as_bytes())?;
+        say(&format!("wrote {}", path.display()));
     }
     let record = &issued.record;
     say(&format!(
@@ -458,14 +491,24 @@ fn show(ca: &Records, which: &str, json: bool, now: SystemTime) -> Result<(), Pk
             continue;
         };
         for (name, value) in fields {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            say(&format!("{name:20} {value}"));
+            if let Some(value) = as_text(&value) {
+                say(&format!("{name:20} {value}"));
+            }
         }
         say(ca.certificate_of(&record)?.trim_end());
     }
     Ok(())
+}
+
+/// For people: nothing where there is nothing.
+fn as_text(value: &serde_json::Value) -> Option<String> {
+    match value.as_array() {
+        Some(values) => {
+            let values: Vec<_> = values.iter().filter_map(as_text).collect();
+            (!values.is_empty()).then(|| values.join(", "))
+        }
+        None => value.as_str().map(str::to_owned),
+    }
 }
 
 fn as_json(record: &Record, now: SystemTime) -> serde_json::Value {
@@ -520,3 +563,7 @@ fn warn(line: &str) {
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
+
+#[cfg(test)]
+#[path = "ca_tests.rs"]
+mod tests;

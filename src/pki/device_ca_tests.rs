@@ -242,6 +242,9 @@ fn what_a_request_asks_for_beyond_its_names_is_told() {
             .collect();
         assert_eq!(ours, expected, "{name}");
         assert_eq!(beyond.len(), expected.len() + 2, "{beyond:?}");
+        for other in ["O=Example", "IP:192.0.2.7"] {
+            assert!(beyond.iter().any(|item| item == other), "{beyond:?}");
+        }
     }
     let unreadable = request(|params| {
         let names = CustomExtension::from_oid_content(&[2, 5, 29, 17], b"names".to_vec());

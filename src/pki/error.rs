@@ -43,7 +43,7 @@ pub enum PkiError {
     KeyRefused,
     #[error("the certificate would not pass our own checks: {0}")]
     Unusable(#[from] CertificateError),
-    #[error("the CA's own certificate does not permit it: {0}")]
+    #[error("the CA's own certificate does not permit it: {}", not_believed(.0))]
     NotBelieved(webpki::Error),
     #[error("{domain:?} is no domain to permit: {reason}")]
     Domain {
@@ -52,6 +52,8 @@ pub enum PkiError {
     },
     #[error("a certificate is valid for 1 to {max} days, not {days}")]
     Days { days: u32, max: u32 },
+    #[error("a revocation list is valid for 1 to {max} days, not {days}")]
+    ListDays { days: u32, max: u32 },
     #[error("{} permits {max} days at most, not {days}", rules.display())]
     DaysPermitted { days: u32, max: u32, rules: PathBuf },
     #[error("the CA certificate itself has expired")]
@@ -84,6 +86,13 @@ pub enum PkiError {
     ColonInName(String),
 }
 
+fn not_believed(error: &webpki::Error) -> String {
+    match *error == webpki::Error::NameConstraintViolation {
+        true => "a DNS name lies outside the domains that it was made for".to_owned(),
+        false => error.to_string(),
+    }
+}
+
 impl PkiError {
     /// Whether another request could be granted, rather than the same one later.
     pub(super) fn is_of_request(&self) -> bool {
@@ -104,6 +113,7 @@ impl PkiError {
             | Self::Rules(_)
             | Self::Domain { .. }
             | Self::Days { .. }
+            | Self::ListDays { .. }
             | Self::DaysPermitted { .. }
             | Self::AuthorityExpired
             | Self::Unknown(_)

@@ -1,9 +1,12 @@
 //! A PKCS #10 request: proof that its sender holds the key, and the names that he would like. RFC 2986
 
+use std::net::IpAddr;
+
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::oid_registry::{
     OID_PKCS9_EXTENSION_REQUEST, OID_X509_COMMON_NAME, OID_X509_EXT_SUBJECT_ALT_NAME,
     OID_X509_ORGANIZATIONAL_UNIT,
@@ -134,7 +137,11 @@ impl Wanted {
             } else if *oid == OID_X509_ORGANIZATIONAL_UNIT {
                 &mut wanted.organizational_units
             } else {
-                wanted.others.push(format!("subject attribute {oid}"));
+                wanted.others.push(format!(
+                    "{}={}",
+                    oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_string(), str::to_owned),
+                    attribute.as_str().unwrap_or("…")
+                ));
                 continue;
             };
             match attribute.as_str() {
@@ -168,8 +175,21 @@ impl Wanted {
             } else if let GeneralName::URI(uri) = name {
                 self.san_uri.push((*uri).to_owned());
             } else {
-                self.others.push(name.to_string());
+                self.others.push(told(name));
             }
         }
     }
+}
+
+/// As openssl writes names of other kinds.
+fn told(name: &GeneralName<'_>) -> String {
+    if let GeneralName::RFC822Name(address) = name {
+        return format!("email:{address}");
+    }
+    let GeneralName::IPAddress(bytes) = name else {
+        return name.to_string();
+    };
+    let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+    address.map_or_else(|_| name.to_string(), |address| format!("IP:{address}"))
 }

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(86_400);
 pub(super) fn check_days(days: u32) -> Result<(), PkiError> {
     match days {
         1..=DAYS_MAX => Ok(()),
-        _ => Err(PkiError::Days {
+        _ => Err(PkiError::ListDays {
             days,
             max: DAYS_MAX,
         }),
