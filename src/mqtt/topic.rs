@@ -128,6 +128,11 @@ impl TopicFilter {
         self.0.split('/')
     }
 
+    /// The same in memory of its own, as [`TopicName::detached`].
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     pub fn has_wildcard(&self) -> bool {
         holds_wildcard(&self.0)
     }
@@ -137,9 +142,21 @@ impl ShareName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
 }
 
 impl Subscription {
+    /// The same in memory of its own: one that is kept does not keep its SUBSCRIBE, user properties and all (LIM-5).
+    pub fn detached(&self) -> Self {
+        Self {
+            share: self.share.as_ref().map(ShareName::detached),
+            filter: self.filter.detached(),
+        }
+    }
+
     /// Splits `$share/NAME/FILTER`, or takes the whole text as a filter. MQTT 5.0 section 4.8.2
     pub fn new(text: Text, limits: TopicLimits) -> Result<Self, InvalidTopic> {
         let Some(rest) = text.strip_prefix("$share/") else {

@@ -47,7 +47,7 @@ impl Router {
         options: SubscriptionOptions,
         identifier: Option<SubscriptionIdentifier>,
     ) -> Result<Made, SubscribeError> {
-        let subscription = permit.subscription().clone();
+        let subscription = permit.subscription().detached();
         let mut position = Position::default();
         if self.stored(handle).is_some() && !self.store.accepting() {
             return Err(SubscribeError::Store);

@@ -703,3 +703,22 @@ fn messages_too_far_apart_for_their_identifiers_do_not_leave_together() {
         inflight.remove(identifier);
     }
 }
+
+#[test]
+fn lim_05_a_subscription_keeps_no_packet() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "reader", 60);
+    let packet = Bytes::from([&b"$share/g/a/b"[..], &[b'x'; 1000]].concat());
+    for filter in [packet.slice(9..12), packet.slice(..12)] {
+        let subscription =
+            Subscription::new(Text::new(filter).unwrap(), TopicLimits::default()).unwrap();
+        let permit = handle
+            .rights()
+            .permit_subscribe(&subscription, QoS::AtLeastOnce)
+            .unwrap();
+        let made = router.subscribe(&handle, permit, SubscriptionOptions::default(), None);
+        assert!(made.is_ok());
+    }
+    assert_eq!(handle.subscription_count(), 2);
+    assert!(packet.is_unique());
+}

@@ -39,8 +39,10 @@ impl IncomingAliases {
                     if self.topics.len() <= index {
                         self.topics.resize(index + 1, None);
                     }
-                    if let Some(entry) = self.topics.get_mut(index) {
-                        *entry = Some(topic.clone());
+                    if let Some(entry) = self.topics.get_mut(index)
+                        && entry.as_ref() != Some(&topic)
+                    {
+                        *entry = Some(topic.detached());
                     }
                     return Ok(topic);
                 }
@@ -103,7 +105,7 @@ impl OutgoingAliases {
     /// Remembers an alias that was really sent.
     pub fn sent(&mut self, topic: &TopicName, alias: NonZeroU16) {
         let aliases = self.aliases.get_or_insert_default();
-        aliases.insert(topic.clone(), alias);
+        aliases.insert(topic.detached(), alias);
     }
 }
 
@@ -138,6 +140,20 @@ mod tests {
                 .ok();
             assert_eq!(resolved, expected.map(topic), "{name:?} {alias}");
         }
+    }
+
+    #[test]
+    fn lim_05_an_alias_keeps_no_packet() {
+        let packet = bytes::Bytes::from(vec![b'x'; 1000]);
+        let topic = || {
+            let text = Text::new(packet.slice(..10)).unwrap();
+            TopicName::new(text, TopicLimits::default()).unwrap()
+        };
+        let mut incoming = IncomingAliases::new(2);
+        assert!(incoming.resolve(Some(topic()), NonZeroU16::new(2)).is_ok());
+        let mut outgoing = OutgoingAliases::new(2);
+        outgoing.sent(&topic(), NonZeroU16::MIN);
+        assert!(packet.is_unique());
     }
 
     #[test]
