@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 /// Publishers push, the session's connection takes. Nobody waits for anybody.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Outbox {
 struct Inner {
     queue: VecDeque<Delivery>,
     bytes: usize,
+    /// Nothing in memory expires before.
+    expires: Option<Instant>,
     /// The last one given to a delivery of QoS 1 or 2.
     sequence: u64,
     /// What is only in the store, behind the queue.
@@ -65,6 +68,8 @@ pub struct Pushed {
     pub stored: Option<Delivery>,
     /// An older one that was dropped for it.
     pub displaced: Option<Delivery>,
+    /// Those whose time had passed, dropped to make room.
+    pub expired: Vec<Delivery>,
     /// The window has run empty while the store holds more.
     pub wanted: Option<Wanted>,
 }
@@ -80,6 +85,14 @@ pub struct Taken {
     pub awaits: Option<Position>,
     /// To be fetched from the store.
     pub wanted: Option<Wanted>,
+}
+
+/// What a queue may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'a> {
+    pub queue: &'a QueueConfig,
+    /// What has expired by then makes room when it is full. `None`: nothing does.
+    pub now: Option<Instant>,
 }
 
 /// How much a connection takes in one turn.
@@ -106,10 +119,11 @@ impl Outbox {
         &self,
         mut delivery: Delivery,
         bytes: usize,
-        limits: &QueueConfig,
+        bounds: Bounds<'_>,
         stored: Option<SessionId>,
         wakes: &mut Vec<Waker>,
     ) -> Pushed {
+        let limits = bounds.queue;
         let mut inner = self.inner.lock();
         let mut pushed = Pushed::default();
         let at_most_once = delivery.qos == QoS::AtMostOnce;
@@ -119,8 +133,17 @@ impl Outbox {
             return pushed;
         }
         if inner.is_full(bytes, limits) {
+            pushed.expired = inner.drop_expired(bounds.now);
+        }
+        if inner.is_full(bytes, limits) {
             match limits.when_full {
-                WhenFull::DropNewest => return pushed,
+                WhenFull::DropNewest => {
+                    // What has expired in the store makes room when it is read.
+                    if delivery.share.is_none() {
+                        pushed.wanted = inner.want();
+                    }
+                    return pushed;
+                }
                 WhenFull::DropOldest => {
                     if !inner.displace(bytes, limits, &mut pushed) {
                         return pushed;
@@ -139,6 +162,7 @@ impl Outbox {
             }
         }
         inner.bytes += bytes;
+        inner.expires_at(delivery.message.expires_at());
         inner.queue.push_back(delivery);
         if inner.armed {
             inner.armed = false;
@@ -257,6 +281,7 @@ impl Outbox {
         for delivery in &deliveries {
             brought.messages += 1;
             brought.bytes += delivery.message.queued_bytes();
+            inner.expires_at(delivery.message.expires_at());
         }
         // Those of shared subscriptions are always here: the page goes in between.
         let behind = |queued: &Delivery| queued.sequence > wanted.after;
@@ -304,6 +329,9 @@ impl Outbox {
             .filter(|delivery| delivery.share.is_none())
             .map(|delivery| delivery.sequence)
             .fold(sent, u64::max);
+        for delivery in &window {
+            inner.expires_at(delivery.message.expires_at());
+        }
         inner.queue = window.into();
         inner.count_bytes();
         if spilled.messages > 0 {
@@ -360,24 +388,8 @@ impl Outbox {
     }
 
     /// Drops what `keep` does not keep, and gives it back.
-    pub fn withdraw(&self, mut keep: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
-        let mut inner = self.inner.lock();
-        let queue = std::mem::take(&mut inner.queue);
-        let (kept, withdrawn): (VecDeque<_>, Vec<_>) = {
-            let mut kept = VecDeque::with_capacity(queue.len());
-            let mut withdrawn = Vec::new();
-            for delivery in queue {
-                if keep(&delivery) {
-                    kept.push_back(delivery)
-                } else {
-                    withdrawn.push(delivery)
-                }
-            }
-            (kept, withdrawn)
-        };
-        inner.queue = kept;
-        inner.count_bytes();
-        withdrawn
+    pub fn withdraw(&self, keep: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+        self.inner.lock().withdraw(keep)
     }
 
     pub fn is_online(&self) -> bool {
@@ -414,6 +426,45 @@ impl Inner {
         let maximum = usize::try_from(limits.bytes.get()).unwrap_or(usize::MAX);
         messages >= limits.messages
             || (self.bytes + spilled.bytes).saturating_add(bytes) > maximum && messages > 0
+    }
+
+    fn withdraw(&mut self, mut keep: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+        let queue = std::mem::take(&mut self.queue);
+        let (kept, withdrawn): (VecDeque<_>, Vec<_>) = {
+            let mut kept = VecDeque::with_capacity(queue.len());
+            let mut withdrawn = Vec::new();
+            for delivery in queue {
+                if keep(&delivery) {
+                    kept.push_back(delivery)
+                } else {
+                    withdrawn.push(delivery)
+                }
+            }
+            (kept, withdrawn)
+        };
+        self.queue = kept;
+        self.count_bytes();
+        withdrawn
+    }
+
+    fn expires_at(&mut self, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.expires = Some(self.expires.map_or(at, |known| known.min(at)));
+        }
+    }
+
+    /// What nobody would get any more holds no place; a queue in which nothing can have expired is not searched. [MQTT-3.3.2-5]
+    fn drop_expired(&mut self, now: Option<Instant>) -> Vec<Delivery> {
+        let Some(now) = now.filter(|now| self.expires.is_some_and(|expires| expires <= *now))
+        else {
+            return Vec::new();
+        };
+        let expired = self.withdraw(|delivery| !delivery.message.is_expired(now));
+        let left = self.queue.iter();
+        self.expires = left
+            .filter_map(|delivery| delivery.message.expires_at())
+            .min();
+        expired
     }
 
     /// Drops the oldest for a new one; false when that one is the one to go.

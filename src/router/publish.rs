@@ -3,7 +3,7 @@
 use super::Router;
 use super::handle::SessionHandle;
 use super::index::Entry;
-use super::outbox::{Pushed, Wanted};
+use super::outbox::{Bounds, Pushed, Wanted};
 use super::retained::Replay;
 use super::route::{Route, RouteCache};
 use super::shared::Group;
@@ -116,21 +116,21 @@ impl Router {
             let pushed = target.handle.outbox().push(
                 delivery,
                 bytes,
-                &settings.mqtt.queue,
+                Bounds {
+                    queue: &settings.mqtt.queue,
+                    now: Some(now),
+                },
                 self.stored(&target.handle),
                 &mut wakes.0,
             );
             dropped += self.pushed(&target.handle, pushed, &mut kept);
         }
+        let shared = Bounds {
+            queue: &settings.shared_queue,
+            now: Some(now),
+        };
         for group in &route.groups {
-            if !self.offer(
-                group,
-                &message,
-                bytes,
-                &settings.shared_queue,
-                wakes,
-                &mut kept,
-            ) {
+            if !self.offer(group, &message, bytes, shared, wakes, &mut kept) {
                 dropped += 1;
             }
         }
@@ -186,6 +186,7 @@ impl Router {
     /// Sees to what a push left behind; gives how many were dropped.
     fn pushed(&self, handle: &Arc<SessionHandle>, pushed: Pushed, kept: &mut Vec<Delivery>) -> u64 {
         kept.extend(pushed.stored);
+        self.expired(&pushed.expired);
         if let Some(wanted) = pushed.wanted {
             self.fetch(handle, wanted);
         }
@@ -194,6 +195,16 @@ impl Router {
             self.store.settle(&ticket);
         }
         u64::from(displaced) + u64::from(!pushed.accepted)
+    }
+
+    /// Of a full queue, dropped before anything else.
+    fn expired(&self, expired: &[Delivery]) {
+        for delivery in expired {
+            self.counters.expired_messages.add(1);
+            if let Some(ticket) = &delivery.ticket {
+                self.store.settle(ticket);
+            }
+        }
     }
 
     /// Asks the store for the next part of a queue; what the session may no longer get is left out.
@@ -239,6 +250,10 @@ impl Router {
         wakes: &mut Wakes,
     ) {
         let settings = self.settings.load();
+        let bounds = Bounds {
+            queue: &settings.shared_queue,
+            now: None,
+        };
         for delivery in deliveries {
             let Some(group) = delivery
                 .share
@@ -250,14 +265,7 @@ impl Router {
             let message = &delivery.message;
             let bytes = message.queued_bytes();
             let mut kept = Vec::new();
-            if !self.offer(
-                &group,
-                message,
-                bytes,
-                &settings.shared_queue,
-                wakes,
-                &mut kept,
-            ) {
+            if !self.offer(&group, message, bytes, bounds, wakes, &mut kept) {
                 self.counters.dropped.add(1);
             }
             if !kept.is_empty() {
@@ -277,7 +285,7 @@ impl Router {
         group: &Group,
         message: &Arc<Message>,
         bytes: usize,
-        queue: &QueueConfig,
+        bounds: Bounds<'_>,
         wakes: &mut Wakes,
         kept: &mut Vec<Delivery>,
     ) -> bool {
@@ -309,12 +317,13 @@ impl Router {
             let pushed = member.handle.outbox().push(
                 delivery,
                 bytes,
-                queue,
+                bounds,
                 self.stored(&member.handle),
                 &mut wakes.0,
             );
             let accepted = pushed.accepted;
             kept.extend(pushed.stored);
+            self.expired(&pushed.expired);
             accepted
         })
     }
@@ -340,6 +349,10 @@ impl Router {
             }
             return;
         };
+        let unlimited = Bounds {
+            queue: &UNLIMITED,
+            now: None,
+        };
         let has_moved = !goes_on || !taken.is_empty();
         let gate = self.store.gate();
         // Its own connection asks: nobody is to be woken.
@@ -350,7 +363,7 @@ impl Router {
             let pushed =
                 handle
                     .outbox()
-                    .push(delivery, bytes, &UNLIMITED, Some(session), &mut nobody);
+                    .push(delivery, bytes, unlimited, Some(session), &mut nobody);
             let mut kept = Vec::new();
             let dropped = self.pushed(handle, pushed, &mut kept);
             self.counters.dropped.add(dropped);

@@ -722,3 +722,68 @@ fn lim_05_a_subscription_keeps_no_packet() {
     assert_eq!(handle.subscription_count(), 2);
     assert!(packet.is_unique());
 }
+
+#[test]
+fn lim_05_what_has_expired_holds_no_place_in_a_full_queue() {
+    let begin = Instant::now();
+    for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
+        // In memory, and behind its window in the store.
+        for messages in [2, WINDOW_MESSAGES + 10] {
+            let queue = QueueConfig {
+                messages,
+                when_full,
+                ..QueueConfig::default()
+            };
+            let mqtt = MqttConfig {
+                queue,
+                ..MqttConfig::default()
+            };
+            let store = Arc::new(Paper::default());
+            let router = router_over(mqtt, &store);
+            let handle = open(&router, "reader", 3600);
+            subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+            depart(&router, &handle, 3600, None);
+            let send = |payload: &'static str, expiry: Option<u32>, later: u64| {
+                let rights = router.rights(&subject("password", "publisher"));
+                let topic = TopicName::new(text("t"), TopicLimits::default()).unwrap();
+                let permit = rights
+                    .permit_publish(topic, QoS::AtLeastOnce, false)
+                    .unwrap();
+                let properties = crate::mqtt::PublishProperties {
+                    message_expiry_interval: expiry,
+                    ..Default::default()
+                };
+                let content = Content::from_session(
+                    SessionId(0),
+                    Bytes::from_static(payload.as_bytes()),
+                    Some(Box::new(properties)),
+                );
+                let now = begin + Duration::from_secs(later);
+                router
+                    .publish(
+                        &permit,
+                        content,
+                        &mut RouteCache::default(),
+                        now,
+                        &mut Wakes::default(),
+                    )
+                    .unwrap();
+            };
+            send("first", Some(100), 0);
+            for _ in 1..messages {
+                send("brief", Some(1), 0);
+            }
+            assert_eq!(handle.outbox().load().0, messages);
+            send("late", None, 2);
+            let what = format!("{when_full:?} {messages}");
+            assert!(router.counters().expired_messages.value() > 0, "{what}");
+            assert_eq!(router.counters().dropped.value(), 0, "{what}");
+            let rows = store.rows(&handle);
+            let last = messages as u64 + 1;
+            assert!(
+                rows.first() == Some(&1) && rows.last() == Some(&last),
+                "{what}"
+            );
+        }
+    }
+}
