@@ -8,6 +8,7 @@ use crate::identity::io::BackEnds;
 use crate::identity::{Identity, Rejection};
 use crate::limits::{Flapped, Limits, Refusal};
 use crate::mqtt::ReasonCode;
+use crate::problem::Problem;
 use crate::router::{Counters, End, Router, SessionHandle};
 use crate::session::MqttConfig;
 use crate::store::Embedded;
@@ -55,6 +56,24 @@ impl Node {
         let now = |identity: &Identity| back_ends.regrouped(identity);
         self.router.regroup(handle, now);
         Ok(())
+    }
+
+    /// What became of certificates and revocation lists that have changed on disk; with problems, those before them stay in force (TRN-6).
+    pub(super) fn record_renewal(&self, listener: &str, problems: &[Problem]) {
+        let first = problems.first().map(ToString::to_string);
+        if first.is_some() {
+            self.metrics.reloads_failed.add(1);
+        }
+        let renewed = "certificates and revocation lists were read again";
+        self.record(Event {
+            kind: Kind::Reload,
+            outcome: first
+                .as_ref()
+                .map_or(Outcome::Permitted, |_| Outcome::Failed),
+            reason: first.unwrap_or_else(|| renewed.to_owned()),
+            listener: Some(listener.into()),
+            ..Event::default()
+        });
     }
 
     /// Counts a refusal and writes its audit line, and one for the ban that it led to.

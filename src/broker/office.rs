@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 pub(super) struct Office {
     config: AdminConfig,
     tls: ServerTls,
+    stamps: Stamps,
     api: TcpListener,
     metrics: Option<TcpListener>,
     pub(super) address: SocketAddr,
@@ -31,6 +32,8 @@ impl Office {
         let Some(admin) = &config.admin else {
             return Ok(None);
         };
+        // Before anything is read: what changes meanwhile is noticed.
+        let stamps = stamps(admin, &config.base);
         admin
             .check_est(&config.base)
             .map_err(|problem| StartError::Problems(vec![problem]))?;
@@ -45,6 +48,7 @@ impl Office {
         Ok(Some(Self {
             config: admin.clone(),
             tls,
+            stamps,
             api,
             metrics: metrics.map(|(socket, _)| socket),
             address,
@@ -73,7 +77,7 @@ impl Office {
         if let Some(metrics) = self.metrics {
             tokio::spawn(server.serve_metrics(metrics));
         }
-        tokio::spawn(watch(running.clone(), config, tls));
+        tokio::spawn(watch(running.clone(), config, tls, self.stamps));
     }
 }
 
@@ -88,10 +92,15 @@ fn bound(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
 }
 
 /// Takes over roles, methods, certificates and revocation lists within a second of a change; what cannot be read leaves the old ones in force.
-async fn watch(running: Running, config: Arc<ArcSwap<AdminConfig>>, tls: Arc<ArcSwap<ServerTls>>) {
+async fn watch(
+    running: Running,
+    config: Arc<ArcSwap<AdminConfig>>,
+    tls: Arc<ArcSwap<ServerTls>>,
+    stamps_before: Stamps,
+) {
     let base = running.config().base.clone();
     let settings = |admin: &AdminConfig| (admin.tls.clone(), admin.est.clone());
-    let mut known = (settings(&config.load()), stamps(&config.load(), &base));
+    let mut known = (settings(&config.load()), stamps_before);
     loop {
         tokio::time::sleep(INTERVAL).await;
         if let Some(admin) = &running.config().admin {
@@ -104,8 +113,12 @@ async fn watch(running: Running, config: Arc<ArcSwap<AdminConfig>>, tls: Arc<Arc
         }
         known = now;
         match admin.server_tls(&base) {
-            Ok(built) => tls.store(Arc::new(built)),
+            Ok(built) => {
+                tls.store(Arc::new(built));
+                running.node().record_renewal("admin", &[]);
+            }
             Err(problems) => {
+                running.node().record_renewal("admin", &problems);
                 let error = StartError::Problems(problems);
                 tracing::error!(%error, "the admin listener keeps its old certificates and revocation lists")
             }
@@ -113,7 +126,10 @@ async fn watch(running: Running, config: Arc<ArcSwap<AdminConfig>>, tls: Arc<Arc
     }
 }
 
-fn stamps(config: &AdminConfig, base: &Path) -> Vec<Option<(SystemTime, u64)>> {
+/// What tells that a file was written or replaced.
+type Stamps = Vec<Option<(SystemTime, u64)>>;
+
+fn stamps(config: &AdminConfig, base: &Path) -> Stamps {
     let stamp = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))

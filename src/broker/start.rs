@@ -82,6 +82,7 @@ fn join(problems: &[Problem]) -> String {
 pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
     // Before anything is read: what changes meanwhile is noticed.
     let stamps = rules_watch::stamps(&config, file);
+    let trusted = file_watch::stamps(&config);
     let out_of_date = config.out_of_date(SystemTime::now());
     if !out_of_date.is_empty() {
         return Err(StartError::Problems(out_of_date));
@@ -114,7 +115,9 @@ pub async fn start(config: Config, file: &Path) -> Result<Running, StartError> {
         office.open(&running);
     }
     let of = running.clone();
-    keep_running(&node, move || file_watch::watch(of.clone()));
+    keep_running(&node, move || {
+        file_watch::watch(of.clone(), trusted.clone())
+    });
     let of = running.clone();
     keep_running(&node, move || pulse::beat(of.clone()));
     let of = Arc::clone(&node);

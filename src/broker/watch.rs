@@ -1,6 +1,7 @@
 //! Files whose change must bite within a second: revocation lists, client CAs, users.
 
 use super::running::Running;
+use crate::config::Config;
 use crate::identity::io::logins::Logins;
 use crate::mqtt::ReasonCode;
 use crate::net::{ServerTls, TlsConfig, tls};
@@ -15,9 +16,11 @@ const INTERVAL: Duration = Duration::from_millis(300);
 /// What tells that a file was written or replaced.
 type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// Looks until the runtime ends. A file that does not load leaves what is in force as it is, and is told (TRN-6).
-pub async fn watch(running: Running) {
-    let mut stamps = stamps(&running);
+/// By listener.
+pub(super) type Stamps = Vec<(String, Stamp)>;
+
+/// Looks until the runtime ends. `stamps` were taken before anything was read. A file that does not load leaves what is in force as it is, and is told (TRN-6).
+pub(super) async fn watch(running: Running, mut stamps: Stamps) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let (asked, known) = (running.clone(), stamps);
@@ -33,8 +36,8 @@ pub async fn watch(running: Running) {
     }
 }
 
-fn look(running: &Running, known: Vec<(String, Stamp)>) -> Vec<(String, Stamp)> {
-    let now = stamps(running);
+fn look(running: &Running, known: Stamps) -> Stamps {
+    let now = stamps(&running.config());
     let mut changed = false;
     // A reload may have changed which listeners there are: a new one was built from what is there now.
     for (name, stamp) in &now {
@@ -116,6 +119,7 @@ fn renew_tls(running: &Running, name: &str) -> bool {
         Ok(tls) => {
             let rules = door.rules.load_full();
             door.rules.store(Arc::new(rules.with_tls(tls)));
+            running.node().record_renewal(name, &[]);
             tracing::info!(
                 listener = name,
                 "certificates and revocation lists were read again"
@@ -126,14 +130,14 @@ fn renew_tls(running: &Running, name: &str) -> bool {
             true
         }
         Err(problems) => {
+            running.node().record_renewal(name, &problems);
             problems.iter().for_each(|problem| tracing::error!(listener = name, %problem, "the old certificates and revocation lists stay in force"));
             false
         }
     }
 }
 
-fn stamps(running: &Running) -> Vec<(String, Stamp)> {
-    let config = running.config();
+pub(super) fn stamps(config: &Config) -> Stamps {
     config
         .listeners
         .iter()

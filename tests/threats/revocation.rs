@@ -174,6 +174,35 @@ fn trn_06_a_list_in_der_is_watched_like_one_in_pem() {
     assert!(!is_refused(&broker, listener, &good));
 }
 
+/// An alarm for the one, and a line for the other.
+#[test]
+fn trn_06_what_becomes_of_a_list_that_changes_is_audited() {
+    let setup = Setup::new(&format!("{LISTENERS}{OFFICE}"));
+    ca(setup.path(), &["init"]);
+    let device = issued(setup.path(), "pump-7");
+    let broker = setup.start();
+    let [(listener, transport), _] = transports(&broker, &device);
+    let mut staying = Wire::dial(broker.address(listener), &transport);
+    connect(&mut staying, "pump-7");
+    let await_renewals = |outcome: &str, reason: &str| {
+        for listener in ["mqtts", "wss", "admin"] {
+            broker.await_audit(&format!("{outcome} on {listener}"), |line| {
+                line["event"] == "reload"
+                    && line["outcome"] == outcome
+                    && line["listener"] == listener
+                    && line["reason"]
+                        .as_str()
+                        .is_some_and(|told| told.contains(reason))
+            });
+        }
+    };
+    fs::write(broker.path().join("ca/device-ca.crl"), "no list").unwrap();
+    await_renewals("failed", "device-ca.crl:1:1: not a usable revocation list");
+    ca(broker.path(), &["crl"]);
+    await_renewals("permitted", "were read again");
+    staying.expect_quiet();
+}
+
 #[test]
 fn idn_11_a_session_ends_with_its_certificate() {
     let tls = "tls: { certificate: server.pem, private_key: server.key, client_auth: required, client_ca: [device-ca.pem] }";
