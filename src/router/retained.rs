@@ -2,11 +2,12 @@
 
 use super::handle::{Owner, Subscribed};
 use super::store::Replaying;
-use crate::identity::Method;
+use crate::identity::{Method, Subject};
 use crate::limits::{self, Limits, RetainedClaim};
 use crate::mqtt::{QoS, Subscription, SubscriptionIdentifier, TopicName};
-use crate::policy::Policies;
+use crate::policy::{Compiled, Policies};
 use crate::session::{Delivery, Message};
+use ahash::AHashMap;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -47,8 +48,21 @@ pub struct Replay {
     as_of: u64,
 }
 
-/// Topics looked at under one lock.
+/// A message as a search came upon it.
+struct Candidate {
+    message: Arc<Message>,
+    version: u64,
+    judged: u64,
+}
+
+/// The rights of those whose messages a step judges: each is compiled once for it. By their place in memory, which rights hold.
+#[derive(Default)]
+struct Authors(AHashMap<*const Subject, Compiled>);
+
+/// Topics looked at in one step.
 const STEP: usize = 2048;
+/// Messages that are judged before the step asks whether it was enough, and the authors compiled in it that are: with very many policies that takes its time.
+const AUTHORS: usize = 64;
 
 impl Retained {
     /// Keeps the message, or forgets its topic when the payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]
@@ -152,16 +166,50 @@ impl Retained {
         (inner.messages.len(), inner.bytes)
     }
 
-    /// Gives `take` the next matching messages until it says that it has enough; false when the replay is over.
-    /// `policies` judges each author again when the rules have changed since (POL-7).
+    /// Offers `take` the next matching messages until it has taken `room` of them; false when the replay is over.
+    /// `policies` judges each author again when the rules have changed since (POL-7). Nobody else waits for that: the table is free meanwhile.
     pub fn resume(
         &self,
         replay: &mut Replay,
-        maximum_qos: QoS,
+        (room, maximum_qos): (usize, QoS),
         policies: Option<&Arc<Policies>>,
         now: Instant,
         mut take: impl FnMut(Delivery) -> bool,
     ) -> bool {
+        let (mut left, mut looked_at) = (room, 0);
+        let mut authors = Authors::default();
+        loop {
+            let (found, goes_on) = self.search(replay, left.min(AUTHORS), &mut looked_at, now);
+            for candidate in found {
+                if !self.author_may_publish(&candidate, policies, &mut authors) {
+                    continue;
+                }
+                let taken = take(Delivery {
+                    qos: candidate.message.qos().min(maximum_qos),
+                    message: candidate.message,
+                    retain: true, // [MQTT-3.3.1-8]
+                    subscription_identifiers: replay.identifiers.clone(),
+                    share: None,
+                    sequence: 0,
+                    ticket: None,
+                });
+                left = left.saturating_sub(usize::from(taken));
+            }
+            if !goes_on || left == 0 || looked_at >= STEP || authors.0.len() >= AUTHORS {
+                return goes_on;
+            }
+        }
+    }
+
+    /// The next matching messages, `most` of them at the most, and whether there may be more behind them.
+    fn search(
+        &self,
+        replay: &mut Replay,
+        most: usize,
+        looked_at: &mut usize,
+        now: Instant,
+    ) -> (Vec<Candidate>, bool) {
+        let mut found = Vec::new();
         let inner = self.inner.read();
         let filter = &replay.subscription.filter;
         let prefix = literal_prefix(filter.as_str());
@@ -170,38 +218,67 @@ impl Retained {
             Some(topic) => Bound::Excluded(topic.as_str()),
             None => Bound::Included(prefix),
         };
-        for (looked_at, (topic, entry)) in inner
+        for (topic, entry) in inner
             .messages
             .range::<str, _>((from, Bound::Unbounded))
-            .enumerate()
+            .take_while(|(topic, _)| topic.as_str().starts_with(prefix))
         {
-            if !topic.as_str().starts_with(prefix) {
-                return false;
+            if *looked_at >= STEP || found.len() >= most {
+                return (found, true);
             }
-            if looked_at == STEP {
-                return true;
-            }
+            *looked_at += 1;
             replay.after = Some(topic.clone());
             let fits = entry.version <= replay.as_of
                 && filter.matches(topic)
                 && !entry.message.is_expired(now);
-            if !fits || !entry.author_may_publish(policies) {
-                continue;
-            }
-            let delivery = Delivery {
-                qos: entry.message.qos().min(maximum_qos),
-                message: Arc::clone(&entry.message),
-                retain: true, // [MQTT-3.3.1-8]
-                subscription_identifiers: replay.identifiers.clone(),
-                share: None,
-                sequence: 0,
-                ticket: None,
-            };
-            if !take(delivery) {
-                return true;
+            if fits {
+                found.push(Candidate {
+                    message: Arc::clone(&entry.message),
+                    version: entry.version,
+                    judged: entry.judged.load(Ordering::Relaxed),
+                });
             }
         }
-        false
+        (found, false)
+    }
+
+    fn author_may_publish(
+        &self,
+        candidate: &Candidate,
+        policies: Option<&Arc<Policies>>,
+        authors: &mut Authors,
+    ) -> bool {
+        let message = &candidate.message;
+        let author = message.author();
+        let Some(policies) = policies.filter(|_| author.identity.method != Method::SYSTEM) else {
+            return true;
+        };
+        let generation = policies.generation();
+        if candidate.judged >> 1 == generation {
+            return candidate.judged & 1 == 1;
+        }
+        let permitted = authors
+            .rights(policies, author)
+            .permit_publish(message.topic().clone(), message.qos(), true)
+            .is_ok();
+        let inner = self.inner.read();
+        if let Some(entry) = inner.messages.get(message.topic())
+            && entry.version == candidate.version
+        {
+            entry
+                .judged
+                .store(generation << 1 | u64::from(permitted), Ordering::Relaxed);
+        }
+        permitted
+    }
+}
+
+impl Authors {
+    fn rights(&mut self, policies: &Arc<Policies>, author: &Arc<Subject>) -> &Compiled {
+        // Each connection has one subject, and all that it retained shares it.
+        self.0
+            .entry(Arc::as_ptr(author))
+            .or_insert_with(|| policies.compile(author))
     }
 }
 
@@ -252,27 +329,6 @@ impl Inner {
             self.expiring.remove(&(at, entry.version));
         }
         entry.message
-    }
-}
-
-impl Entry {
-    fn author_may_publish(&self, policies: Option<&Arc<Policies>>) -> bool {
-        let author = self.message.author();
-        let Some(policies) = policies.filter(|_| author.identity.method != Method::SYSTEM) else {
-            return true;
-        };
-        let generation = policies.generation();
-        let judged = self.judged.load(Ordering::Relaxed);
-        if judged >> 1 == generation {
-            return judged & 1 == 1;
-        }
-        let permitted = policies
-            .compile(author)
-            .permit_publish(self.message.topic().clone(), self.message.qos(), true)
-            .is_ok();
-        self.judged
-            .store(generation << 1 | u64::from(permitted), Ordering::Relaxed);
-        permitted
     }
 }
 

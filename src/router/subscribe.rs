@@ -145,7 +145,7 @@ impl Router {
         if room == 0 {
             return true;
         }
-        let (judged, mut left) = (handle.judged(), room);
+        let judged = handle.judged();
         // As it is now: a reload may have narrowed it, or taken it, since the replay began (POL-6).
         let subscribed = {
             let state = handle.state.lock();
@@ -157,15 +157,14 @@ impl Router {
         else {
             return false;
         };
-        let (maximum_qos, policies) = (options.maximum_qos, policies.as_ref());
+        let (window, policies) = ((room, options.maximum_qos), policies.as_ref());
         let goes_on = self
             .retained
-            .resume(replay, maximum_qos, policies, now, |delivery| {
-                if !checked || self.permits(handle, &delivery.message, delivery.qos, true, None) {
-                    taken.push(delivery);
-                    left -= 1;
-                }
-                left > 0
+            .resume(replay, window, policies, now, |delivery| {
+                let permitted =
+                    !checked || self.permits(handle, &delivery.message, delivery.qos, true, None);
+                taken.extend(permitted.then_some(delivery));
+                permitted
             });
         self.number(handle, taken, replay, goes_on);
         if handle.judged() != judged {

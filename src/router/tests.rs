@@ -8,6 +8,7 @@
 )]
 
 mod races;
+mod replays;
 mod spill;
 mod timers;
 mod withdrawn;
