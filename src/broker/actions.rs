@@ -72,11 +72,12 @@ impl Connection {
             }
             Action::Released(identifier, was_held) => {
                 let store = self.node.router.store();
-                let position = if was_held && self.handle.is_durable() {
-                    store.release(self.handle.id(), identifier)
-                } else {
+                let position = match (self.handle.is_durable(), was_held) {
+                    (true, true) => store.release(self.handle.id(), identifier),
+                    // A repeated one: the commit that takes the first may still be under way, and until then the identifier means the old message.
+                    (true, false) => store.current(),
                     // Nothing is kept of it: its PUBREC waited for all that there was to wait for.
-                    Position::default()
+                    (false, _) => Position::default(),
                 };
                 self.session.complete(
                     (identifier, was_held),
