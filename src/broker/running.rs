@@ -77,9 +77,11 @@ impl Running {
     /// Reads the file again and puts it in force, all or nothing: policies, users, limits, certificates, listeners that were added, changed or removed. When it
     /// returns every live session was asked to judge itself again. What needs a restart is told, and then nothing changes.
     pub async fn reload(&self) -> Result<(), Vec<Problem>> {
-        let running = self.clone();
-        // A task of its own: whoever asked may go away, and half a reload must not be what is left.
-        let reloaded = tokio::spawn(async move { running.reload_now().await }).await;
+        let (running, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        // On a thread of its own: whoever asked may go away, and half a reload must not be what is left; and clients need not wait while files are read and a million
+        // sessions judged.
+        let reloading = move || runtime.block_on(running.reload_now());
+        let reloaded = tokio::task::spawn_blocking(reloading).await;
         reloaded.unwrap_or_else(|error| Err(vec![Problem::whole(&self.0.file, error.to_string())]))
     }
 
@@ -233,3 +235,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, serde_json::Value)> {
         ),
     ]
 }
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;

@@ -63,13 +63,6 @@ pub struct Router {
     next_session: AtomicU64,
 }
 
-/// What waits for sessions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Queued {
-    pub messages: usize,
-    pub bytes: usize,
-}
-
 /// What the configuration says, replaced whole on reload.
 struct Settings {
     mqtt: MqttConfig,
@@ -121,17 +114,6 @@ impl Router {
 
     pub fn subscription_count(&self) -> usize {
         self.index.read().len()
-    }
-
-    /// Messages that wait for sessions, and their bytes.
-    pub fn queued(&self) -> Queued {
-        let mut queued = Queued::default();
-        self.registry.for_each(|handle| {
-            let (messages, bytes) = handle.outbox().load();
-            queued.messages += messages;
-            queued.bytes += bytes;
-        });
-        queued
     }
 
     pub fn policies(&self) -> Arc<Policies> {
