@@ -58,7 +58,7 @@ fn a_message_that_is_retained_while_somebody_subscribes_reaches_him() {
     let handle = open(&router, "late", 60);
     publish(&router, "t", QoS::AtLeastOnce, true, "old");
     let (others, late) = (Arc::clone(&router), Arc::clone(&handle));
-    let (sender, replay) = std::sync::mpsc::channel();
+    let (sender, replay) = std::sync::mpsc::sync_channel(1);
     // The publisher asks whether the store takes anything; meanwhile the SUBSCRIBE comes in and is done.
     store.meanwhile("accepting", move || {
         let replay = subscribe(&others, &late, "t", QoS::AtLeastOnce, 1);
