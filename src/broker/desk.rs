@@ -97,6 +97,7 @@ impl admin::Node for Desk {
             standing: node.limits.standing(Instant::now()),
             sessions: whole(node.router.registry().len()),
             subscriptions: whole(node.router.subscription_count()),
+            passwords: node.back_ends.load().hashing_counters(),
         })
     }
 

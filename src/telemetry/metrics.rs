@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::counter::{Counter, Gauge, RareCounter};
 use crate::audit::Kind;
+use crate::identity::io::HashingCounters;
 use crate::limits::{LABELS, Standing};
 use crate::router::Counters;
 
@@ -51,6 +52,7 @@ pub struct State<'a> {
     pub standing: Standing,
     pub sessions: u64,
     pub subscriptions: u64,
+    pub passwords: HashingCounters,
 }
 
 impl Default for Metrics {
@@ -128,6 +130,7 @@ impl Metrics {
         self.render_traffic(state.counters, &mut out);
         self.render_state(state, &mut out);
         self.render_security(state.counters, &mut out);
+        render_passwords(&state.passwords, &mut out);
         out.0
     }
 
@@ -395,6 +398,28 @@ impl Exposition {
     }
 }
 
+/// The pool that checks passwords; a reload begins with a new one.
+fn render_passwords(counters: &HashingCounters, out: &mut Exposition) {
+    out.counter(
+        "password_checks_total",
+        "Password hashes computed for logins",
+        counters.checked,
+    );
+    let name = "password_checks_refused_total";
+    let help = "Logins that got no password check, by reason";
+    out.family(name, "counter", help);
+    let rows = [
+        ("queue_full", counters.refused_full),
+        ("address_busy", counters.refused_address_full),
+        ("late", counters.refused_late),
+    ];
+    for (reason, value) in rows {
+        out.sample(name, &[("reason", reason)], value);
+    }
+    let help = "Logins that wait for a password check";
+    out.gauge("password_checks_waiting", help, counters.waiting);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,6 +430,7 @@ mod tests {
             standing: Standing::default(),
             sessions: 0,
             subscriptions: 0,
+            passwords: HashingCounters::default(),
         })
     }
 

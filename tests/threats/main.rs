@@ -18,6 +18,7 @@ mod listeners;
 mod lockout;
 mod logs;
 mod overload;
+mod passwords;
 mod policy;
 mod reload;
 mod revocation;
