@@ -169,8 +169,8 @@ fn idn_12_wrong_passwords_from_many_addresses_hold_up_nobody_who_is_known() {
     let wrong = u64::from(ADDRESSES) * u64::try_from(each).unwrap();
     let refused = total(&broker, "wardgate_password_checks_refused_total");
     let checked = checks(&broker);
-    // Each was checked once or refused for a stated reason; one that gave up waiting may be either.
-    assert!(checked + refused <= wrong + good, "{checked} {refused}");
+    // Nobody costs more than one check, and whoever got none was refused for a stated reason or had gone.
+    assert!(checked <= wrong + good, "{checked} of {wrong} and {good}");
     let gone = unanswered.load(Ordering::SeqCst);
     assert!(
         checked + refused + gone >= wrong + good,

@@ -16,13 +16,19 @@ pub(super) struct Slapd {
 
 const PROGRAM: &str = "/usr/sbin/slapd";
 
-/// Anonymous binds of every kind succeed, so that a client that makes one by mistake is let in (IDN-5).
+/// With the names of Active Directory that its users' filters ask for. Anonymous binds of every kind succeed, so that a client that makes one by mistake is let in (IDN-5).
 const CONFIGURATION: &str = "
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload memberof
+attributetype ( 1.2.840.113556.1.4.656 NAME 'userPrincipalName' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.221 NAME 'sAMAccountName' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+objectclass ( 1.2.840.113556.1.5.9 NAME 'user' SUP inetOrgPerson STRUCTURAL MAY ( userPrincipalName $ sAMAccountName $ userAccountControl ) )
+objectclass ( 1.2.840.113556.1.5.8 NAME 'group' SUP groupOfNames STRUCTURAL )
 allow bind_anon_cred bind_anon_dn
 pidfile FOLDER/pid
 TLSCACertificateFile FOLDER/ca.pem
@@ -36,6 +42,7 @@ directory FOLDER/db
 maxsize 10485760
 access to attrs=userPassword by anonymous auth by * none
 access to * by * read
+overlay memberof
 ";
 
 const ENTRIES: &str = "

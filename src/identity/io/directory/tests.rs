@@ -463,3 +463,131 @@ async fn idn_01_garbage_and_silence_are_refused() {
         );
     }
 }
+
+const ACTIVE_DIRECTORY: &str = include_str!("../../../../deploy/active-directory.yaml");
+const IN_CHAIN: &str = "(member:1.2.840.113556.1.4.1941:={dn})";
+
+/// The example with the places that a test has.
+fn active_directory(slapd: &Slapd, change: impl Fn(&str) -> String) -> Arc<Directory> {
+    #[derive(serde::Deserialize)]
+    struct Section {
+        ldap: LdapConfig,
+    }
+    let text = change(ACTIVE_DIRECTORY)
+        .replace(
+            "ldaps://dc1.example.org",
+            &format!("ldaps://localhost:{}", slapd.tls),
+        )
+        .replace("certs/example-org-ca.pem", "ca.pem")
+        .replace("${file:ldap-password}", "finder-secret")
+        .replace("cache: 30s", "cache: 0s");
+    let section: Section = serde_saphyr::from_str(&text).unwrap();
+    Arc::new(Directory::new(&section.ldap, &slapd.folder).unwrap())
+}
+
+/// People and groups as Active Directory has them; the overlay writes memberOf.
+const PEOPLE: &str = "
+dn: ou=services,dc=example,dc=org
+changetype: add
+objectClass: organizationalUnit
+
+dn: cn=wardgate,ou=services,dc=example,dc=org
+changetype: add
+objectClass: person
+sn: wardgate
+userPassword: finder-secret
+
+dn: cn=Alice Doe,ou=people,dc=example,dc=org
+changetype: add
+objectClass: user
+sn: Doe
+userPrincipalName: alice@example.org
+sAMAccountName: adoe
+userAccountControl: 512
+userPassword: secret
+
+dn: cn=Eve Doe,ou=people,dc=example,dc=org
+changetype: add
+objectClass: user
+sn: Doe
+userPrincipalName: eve@example.org
+sAMAccountName: edoe
+userAccountControl: 512
+userPassword: secret
+
+dn: cn=mqtt-users,ou=groups,dc=example,dc=org
+changetype: add
+objectClass: group
+member: cn=Alice Doe,ou=people,dc=example,dc=org
+
+dn: cn=operators,ou=groups,dc=example,dc=org
+changetype: add
+objectClass: group
+member: cn=mqtt-users,ou=groups,dc=example,dc=org
+";
+
+/// OpenLDAP knows the rule for bits and not the one for chains: an assertion by that is undefined there, and finds nothing. What is tested of it is that it is
+/// sent and harms nobody, and that groups of groups are found by asking again.
+#[tokio::test]
+async fn the_example_for_active_directory_works_as_far_as_openldap_can_tell() {
+    let slapd = Slapd::start().await;
+    slapd.modify(PEOPLE);
+    let names = |entry: Entry| {
+        let names = entry.groups.iter().map(|name| name.to_string());
+        (entry.username.to_string(), names.collect::<Vec<_>>())
+    };
+    let in_chain = active_directory(&slapd, str::to_owned);
+    let adoe = |groups: &[&str]| {
+        let groups = groups.iter().map(|name| (*name).to_owned());
+        ("adoe".to_owned(), groups.collect::<Vec<_>>())
+    };
+    for typed in ["alice@example.org", "ALICE@Example.Org"] {
+        let entry = login(&in_chain, typed, b"secret").await.unwrap();
+        assert_eq!(names(entry), adoe(&[]), "{typed}");
+    }
+    // Neither by another name, nor whoever is not in the group that memberOf asks for.
+    for (typed, password) in [
+        ("adoe", "secret"),
+        ("alice", "secret"),
+        ("eve@example.org", "secret"),
+        ("*@example.org", "secret"),
+        ("alice@example.org)(cn=*", "secret"),
+    ] {
+        assert_eq!(
+            login(&in_chain, typed, password.as_bytes()).await,
+            Err(LookupError::UnknownUser),
+            "{typed}"
+        );
+    }
+    assert_eq!(
+        login(&in_chain, "alice@example.org", b"wrong").await,
+        Err(LookupError::WrongPassword)
+    );
+    // Where the directory follows no chain, this end does.
+    let nested = active_directory(&slapd, |text| {
+        assert!(text.contains(IN_CHAIN));
+        text.replace(IN_CHAIN, "(member={dn})")
+            .replace("attribute: cn", "attribute: cn\n    nested: true")
+    });
+    let entry = login(&nested, "alice@example.org", b"secret")
+        .await
+        .unwrap();
+    assert_eq!(names(entry), adoe(&["mqtt-users", "operators"]));
+    // Looked for again by the name that policies know.
+    let entry = nested.clone().look_again("adoe").await.unwrap();
+    assert_eq!(names(entry), adoe(&["mqtt-users", "operators"]));
+    slapd.modify("dn: cn=mqtt-users,ou=groups,dc=example,dc=org\nchangetype: modify\nreplace: member\nmember: cn=Eve Doe,ou=people,dc=example,dc=org\n");
+    assert_eq!(
+        nested.clone().look_again("adoe").await,
+        Err(LookupError::UnknownUser)
+    );
+    assert!(login(&nested, "eve@example.org", b"secret").await.is_ok());
+    // ACCOUNTDISABLE
+    slapd.modify("dn: cn=Eve Doe,ou=people,dc=example,dc=org\nchangetype: modify\nreplace: userAccountControl\nuserAccountControl: 514\n");
+    for directory in [in_chain, nested] {
+        assert_eq!(
+            login(&directory, "eve@example.org", b"secret").await,
+            Err(LookupError::UnknownUser)
+        );
+    }
+}
