@@ -306,5 +306,13 @@ fn judge_bind(rc: u32) -> Result<(), LookupError> {
 }
 
 fn unavailable(error: LdapError) -> LookupError {
-    LookupError::Unavailable(error.to_string())
+    // The library's words are about channels of its own; there is no other way to come to them.
+    let ended = matches!(
+        error,
+        LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream
+    );
+    LookupError::Unavailable(match ended {
+        true => "the connection ended, or what came over it is not LDAP".to_owned(),
+        false => error.to_string(),
+    })
 }
