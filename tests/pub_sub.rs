@@ -65,7 +65,7 @@ const CONNACK: &str = "20 03 00 00 00";
 
 #[test]
 fn refusals_are_named_and_end_with_1() {
-    let rows: [(&[&str], &str, i32, &str); 12] = [
+    let rows: [(&[&str], &str, i32, &str); 14] = [
         (
             &["20 03 00 87 00"],
             "pub --message m",
@@ -125,6 +125,19 @@ fn refusals_are_named_and_end_with_1() {
             "sub",
             1,
             "Session taken over (0x8E)",
+        ),
+        // Answers that come together are told one by one.
+        (
+            &[CONNACK, "", "40 02 00 01 40 03 00 02 97"],
+            "pub --message m --qos 1 --count 2",
+            1,
+            "refused the message to t: Quota exceeded (0x97)",
+        ),
+        (
+            &[CONNACK, "", "40 02 00 01 40 02 00 02"],
+            "pub --message m --qos 1 --count 2",
+            0,
+            "",
         ),
         (&[CONNACK, "40 02 00 01"], "pub --message m --qos 1", 0, ""),
         (

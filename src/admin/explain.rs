@@ -110,7 +110,16 @@ pub(super) fn explain(call: &Call) -> Outcome {
                 Some(client_id) => node
                     .subject(client_id)
                     .ok_or(Problem::NotFound("no client has this identifier"))?,
-                None => Arc::new(question.subject(&node.jwt())?),
+                None => {
+                    let mut subject = question.subject(&node.jwt())?;
+                    let own = question.group.is_empty();
+                    if let Some(regrouped) =
+                        own.then(|| node.regrouped(&subject.identity)).flatten()
+                    {
+                        subject.identity = regrouped;
+                    }
+                    Arc::new(subject)
+                }
             };
             (subject, attempt, None)
         }

@@ -35,6 +35,8 @@ pub trait Node: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// What a token's claims stand for.
     fn jwt(&self) -> JwtConfig;
+    /// Somebody with the groups that a login gives here; `None`: no other than those it has.
+    fn regrouped(&self, identity: &Identity) -> Option<Identity>;
     /// The settings in force, secrets redacted.
     fn effective_configuration(&self) -> Value;
     /// Prometheus text.

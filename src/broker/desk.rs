@@ -85,6 +85,10 @@ impl admin::Node for Desk {
         config.authentication.jwt.clone().unwrap_or_default()
     }
 
+    fn regrouped(&self, identity: &Identity) -> Option<Identity> {
+        self.running.node().back_ends.load().regrouped(identity)
+    }
+
     fn effective_configuration(&self) -> Value {
         self.running.config().effective_json()
     }

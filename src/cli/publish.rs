@@ -115,15 +115,17 @@ impl Arguments {
 
     /// As many at once as the server takes; ends when each is settled.
     async fn send(&self, connection: &mut Connection, message: Publish) -> Result<(), Failure> {
-        let mut sent = 0;
-        while sent < self.count || !connection.client().is_settled() {
+        let (mut sent, mut awaited) = (0, 0_u64);
+        // Not `is_settled`: answers that came together are told one by one, and each may be a refusal.
+        while sent < self.count || awaited > 0 {
             if sent < self.count {
                 match connection.client().publish(message.clone()) {
                     Ok(identifier) => {
                         sent += 1;
                         connection.flush().await?;
-                        if identifier.is_none() {
-                            self.report(None)?;
+                        match identifier {
+                            Some(_) => awaited += 1,
+                            None => self.report(None)?,
                         }
                         continue;
                     }
@@ -132,7 +134,10 @@ impl Arguments {
                 }
             }
             match connection.next().await? {
-                Event::Published(ack) => self.report(Some(ack))?,
+                Event::Published(ack) => {
+                    awaited -= 1;
+                    self.report(Some(ack))?;
+                }
                 Event::Disconnected(said) => {
                     let reason = Reason {
                         code: said.reason_code,

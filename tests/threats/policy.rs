@@ -1,8 +1,8 @@
 //! What policies leave in the audit trail, and how a refusal's decision leads to its explanation.
 
-use super::connect;
 use super::support::broker::{LAB, wardgate};
 use super::support::{Broker, Setup};
+use super::{add_user, connect};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -168,4 +168,52 @@ fn pol_03_what_was_on_its_way_is_judged_again_when_it_is_sent_again() {
         BTreeMap::from([(2, 0x62), (3, 0x62), (4, 0x3c), (5, 0x3a)])
     );
     reader.expect_quiet();
+}
+
+const STAFF: &str = "
+listeners:
+  lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [password] }
+authentication: { password: { file: users.yaml, namespace: staff } }
+";
+
+#[test]
+fn explain_takes_somebody_as_a_login_here_would() {
+    let setup = Setup::new(STAFF).policy(
+        "version: 1\npolicies:\n  - { id: ops, who: { group: ops, namespace: staff }, allow: [{ publish: 'x' }] }\n",
+    );
+    add_user(setup.path(), "alice", "right");
+    add_user(setup.path(), "bob", "right");
+    let users = setup.path().join("users.yaml");
+    let text = fs::read_to_string(&users).unwrap();
+    let of_ops = text.replacen("\"alice\":\n", "\"alice\":\n    groups: [ops]\n", 1);
+    assert_ne!(of_ops, text, "{text}");
+    fs::write(&users, of_ops).unwrap();
+    let broker = setup.start();
+    let rows: [(&[&str], i32, &str); 5] = [
+        (&["--username", "alice"], 0, ""),
+        (&["--username", "alice", "--group", "other"], 1, ""),
+        (&["--username", "alice", "--namespace", "other"], 1, ""),
+        (&["--username", "bob"], 1, ""),
+        (
+            &["--username", "mallory"],
+            1,
+            "users.yaml: no user \"mallory\"",
+        ),
+    ];
+    for (arguments, code, told) in rows {
+        let output = wardgate()
+            .args(["policy", "explain", "publish", "x", "--config"])
+            .arg(broker.path().join("wardgate.yaml"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        assert_eq!(
+            errors.is_empty(),
+            told.is_empty(),
+            "{arguments:?}: {errors}"
+        );
+        assert!(errors.contains(told), "{arguments:?}: {errors}");
+    }
 }

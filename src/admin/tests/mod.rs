@@ -72,6 +72,13 @@ impl Node for Desk {
         }
     }
 
+    fn regrouped(&self, identity: &Identity) -> Option<Identity> {
+        (&*identity.username == "carol").then(|| Identity {
+            groups: vec!["staff".into()],
+            ..identity.clone()
+        })
+    }
+
     fn jwt(&self) -> JwtConfig {
         JwtConfig {
             groups_claim: Some("roles".into()),
@@ -316,7 +323,7 @@ impl Office {
         let tls = config.server_tls(folder.path()).unwrap();
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let limits: LimitsConfig = serde_saphyr::from_str(limits).unwrap();
-        let file = "version: 1\npolicies:\n  - id: own\n    who: { any: true }\n    allow:\n      - publish: \"own/${client_id}\"\n";
+        let file = "version: 1\npolicies:\n  - id: own\n    who: { any: true }\n    allow:\n      - publish: \"own/${client_id}\"\n  - id: staff\n    who: { group: staff, auth: password }\n    allow: [{ publish: \"staff/x\" }]\n";
         let desk = Arc::new(Desk {
             limits: Limits::new(limits, [1, 2, 3, 4], Instant::now()),
             denials: Denials::default(),

@@ -383,6 +383,17 @@ async fn a_denial_leads_to_its_explanation() {
             400,
             None,
         ),
+        // A user without named groups has those of the users file.
+        (
+            json!({ "username": "carol", "action": "publish", "topic": "staff/x" }),
+            200,
+            Some(true),
+        ),
+        (
+            json!({ "username": "carol", "group": ["guests"], "action": "publish", "topic": "staff/x" }),
+            200,
+            Some(false),
+        ),
         (
             json!({ "username": "x", "auth": "magic", "action": "publish", "topic": "a" }),
             400,

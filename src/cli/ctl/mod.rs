@@ -127,8 +127,11 @@ enum Command {
 #[derive(Debug, Args)]
 struct ExplainArgs {
     /// A refusal, by its decision id
-    #[arg(required_unless_present = "client", conflicts_with = "client")]
+    #[arg(required_unless_present_any = ["client", "named"], conflicts_with = "client")]
     decision: Option<String>,
+    /// The same, as `wardgate policy explain` takes it
+    #[arg(long = "decision", value_name = "ID", conflicts_with_all = ["client", "decision"])]
+    named: Option<String>,
     /// A client or offline session, by its client identifier
     #[arg(long, value_name = "ID", requires = "asked")]
     client: Option<String>,
@@ -148,7 +151,8 @@ struct ExplainArgs {
 impl ExplainArgs {
     fn question(&self) -> Value {
         let Some(client) = &self.client else {
-            return json!({ "decision": self.decision });
+            let decision = self.decision.as_ref().or(self.named.as_ref());
+            return json!({ "decision": decision });
         };
         let (action, topic) = match &self.subscribe {
             Some(filter) => ("subscribe", Some(filter)),
@@ -372,9 +376,12 @@ impl Command {
                     "decision",
                     "client_id",
                     "username",
+                    "ip",
                     "action",
                     "topic",
+                    "rule",
                     "reason",
+                    "suggestion",
                 ],
             ),
             Self::Kick { id } => format!("{id:?} is disconnected"),

@@ -86,14 +86,22 @@ fn push(out: &mut String, value: &Value, depth: usize) {
     }
 }
 
-/// Moments come as seconds since 1970, which nobody reads.
+/// Moments come as seconds since 1970, which nobody reads, and statements on several lines.
 fn named_cell(name: &str, value: Option<&Value>) -> String {
     let moment = value
         .and_then(Value::as_i64)
         .filter(|_| MOMENTS.contains(&name))
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|moment| moment.format(&Rfc3339).ok());
-    moment.unwrap_or_else(|| cell(value))
+    let statement = value
+        .and_then(Value::as_str)
+        .filter(|_| name == "suggestion")
+        .and_then(|statement| statement.split_once("\n  - "))
+        .map(|(effect, statement)| {
+            let statement = statement.split("\n  - ").collect::<Vec<_>>().join(" }, { ");
+            cell(Some(&format!("{effect} [{{ {statement} }}]").into()))
+        });
+    moment.or(statement).unwrap_or_else(|| cell(value))
 }
 
 /// Whatever clients chose is escaped: it must not steer the terminal.
@@ -150,6 +158,14 @@ mod tests {
             expected
         );
         assert_eq!(rows(&json!({ "bans": [] }), "bans", &["ip"]), "no bans");
+    }
+
+    #[test]
+    fn a_suggested_statement_stands_in_one_cell() {
+        let value =
+            json!({ "denials": [{ "topic": "a", "suggestion": "allow:\n  - publish: \"a\"" }] });
+        let expected = "TOPIC  SUGGESTION\na      allow: [{ publish: \"a\" }]\n";
+        assert_eq!(rows(&value, "denials", &["topic", "suggestion"]), expected);
     }
 
     #[test]

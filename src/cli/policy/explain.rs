@@ -142,8 +142,12 @@ impl ExplainArgs {
         let jwt = config.and_then(|config| config.authentication.jwt.clone());
         let jwt = jwt.unwrap_or_default();
         let Some(decision) = &self.decision else {
+            let mut subject = self.somebody.subject(&jwt)?;
+            if let Some(config) = config {
+                subject = self.somebody.after_login(subject, config)?;
+            }
             return Ok(Asked::Topic(Box::new(Question {
-                subject: Arc::new(self.somebody.subject(&jwt)?),
+                subject: Arc::new(subject),
                 attempt: self.attempt()?,
                 recorded: None,
             })));

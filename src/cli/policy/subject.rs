@@ -1,8 +1,11 @@
 //! Somebody put together from flags, as the broker would after a login.
 
+use super::complain;
+use crate::config::Config;
 use crate::identity::jwt::{JwtConfig, Told};
-use crate::identity::{CertificateNames, Identity, Method, Subject};
+use crate::identity::{CertificateNames, Identity, Method, Subject, Users};
 use crate::policy;
+use crate::problem::Problem;
 use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -25,7 +28,7 @@ pub(super) struct Somebody {
     /// Name space of the username; the method's own when left out
     #[arg(long)]
     namespace: Option<String>,
-    /// May be given several times
+    /// May be given several times; those of the users file when left out
     #[arg(long)]
     group: Vec<String>,
     /// The client certificate, PEM or DER
@@ -92,6 +95,50 @@ impl Somebody {
 impl Somebody {
     pub(super) fn has_claims(&self) -> bool {
         self.claims.is_some()
+    }
+
+    /// What a login here gives and no flag says: the name space of its method, and the groups of the users file.
+    pub(super) fn after_login(
+        &self,
+        mut subject: Subject,
+        config: &Config,
+    ) -> Result<Subject, Vec<Problem>> {
+        let (by, identity) = (&config.authentication, &mut subject.identity);
+        let is_by_password = [Method::PASSWORD, Method::SCRAM].contains(&identity.method);
+        let password = by.password.as_ref().filter(|_| is_by_password);
+        let by_certificate = identity.method == Method::CERTIFICATE;
+        let namespace = match password {
+            Some(password) => password.namespace.as_deref(),
+            None => by
+                .certificate
+                .namespace
+                .as_deref()
+                .filter(|_| by_certificate),
+        };
+        if let Some(namespace) = namespace.filter(|_| self.namespace.is_none()) {
+            identity.namespace = namespace.into();
+        }
+        let Some(password) = password.filter(|_| self.group.is_empty()) else {
+            return Ok(subject);
+        };
+        let file = config.base.join(&password.file);
+        let unreadable = |error: std::io::Error| vec![Problem::whole(&file, error.to_string())];
+        let text = std::fs::read_to_string(&file).map_err(unreadable)?;
+        let users = Users::parse(&file, &text)?;
+        match users.get(&identity.username) {
+            Some(user) if !user.disabled => identity.groups.clone_from(&user.groups),
+            Some(_) => complain(format!(
+                "{}: {:?} is disabled",
+                file.display(),
+                identity.username
+            )),
+            None => complain(format!(
+                "{}: no user {:?}",
+                file.display(),
+                identity.username
+            )),
+        }
+        Ok(subject)
     }
 
     /// Somebody as the audit log recorded them, with the certificate or the claims that it does not tell.
