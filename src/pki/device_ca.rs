@@ -170,6 +170,8 @@ impl DeviceCa {
         }
         certificates.retain(|record| record.state(at) != State::Revoked);
         if certificates.is_empty() && !token {
+            // Whoever asks again may do so because the list could not be written the first time.
+            self.write_crl_of(&mut locked, revocation_list::DAYS, now)?;
             return Err(PkiError::AlreadyRevoked(key.to_owned()));
         }
         let revoked = Revoked { at, reason };

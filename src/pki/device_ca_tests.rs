@@ -366,6 +366,24 @@ fn what_is_revoked_is_on_the_list_and_stays_so() {
     );
 }
 
+/// As a full disk leaves it: the ledger says revoked, and the list does not.
+#[test]
+fn asking_again_writes_the_list_that_could_not_be_written() {
+    let lab = Lab::new();
+    lab.issue("pump-7");
+    let list = lab.ca.crl_path();
+    std::fs::remove_file(&list).unwrap();
+    std::fs::create_dir(&list).unwrap();
+    let revoke = || {
+        lab.ca
+            .revoke("pump-7", RevocationReason::KeyCompromise, lab.now)
+    };
+    assert!(matches!(revoke(), Err(PkiError::File { .. })));
+    std::fs::remove_dir(&list).unwrap();
+    assert!(matches!(revoke(), Err(PkiError::AlreadyRevoked(_))));
+    assert_eq!(lab.revoked_serials().len(), 1);
+}
+
 #[test]
 fn a_renewed_certificate_has_the_same_names_and_another_serial() {
     let lab = Lab::new();
