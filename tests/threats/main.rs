@@ -19,6 +19,7 @@ mod lockout;
 mod logs;
 mod overload;
 mod passwords;
+mod persons;
 mod policy;
 mod reload;
 mod revocation;

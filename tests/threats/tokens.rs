@@ -5,8 +5,17 @@ use super::identity::{SECRET, auth, demand, token, token_by};
 use super::login;
 use super::reload::rewrite;
 use super::support::broker::wardgate;
-use super::support::{Broker, Setup, Wire};
+use super::support::{Broker, Certificates, Setup, Wire};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const POLICY: &str = "
 version: 1
@@ -432,4 +441,85 @@ fn await_reloads(broker: &Broker, count: usize) {
     broker.await_audit("the last reload", |_| {
         broker.audit().iter().filter(|line| is_reload(line)).count() >= count
     });
+}
+
+/// An issuer of keys on loopback; what it answers may change.
+fn issuer(certificates: &Certificates, set: &Arc<Mutex<String>>) -> u16 {
+    let server = certificates.server();
+    let chain = CertificateDer::pem_slice_iter(server.certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (tls, set) = (Arc::new(tls), Arc::clone(set));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&tls)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let set = set.lock().unwrap().clone();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", set.len());
+            let _ = stream.write_all(format!("{head}{set}").as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    port
+}
+
+fn set_of(key: &Ed25519KeyPair) -> String {
+    let x = URL_SAFE_NO_PAD.encode(key.public_key());
+    json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] }).to_string()
+}
+
+fn signed_by(key: &Ed25519KeyPair) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = part(&json!({ "alg": "EdDSA", "kid": "k" }));
+    let claims = part(&json!({ "sub": "alice", "exp": now.as_secs() + 3600 }));
+    let signature = key.sign(format!("{header}.{claims}").as_bytes());
+    format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[test]
+fn idn_11_a_key_that_its_issuer_withdraws_is_missed_without_a_login() {
+    let [first, second] = [(); 2].map(|()| Ed25519KeyPair::generate().unwrap());
+    let set = Arc::new(Mutex::new(set_of(&first)));
+    let setup = Setup::new(
+        "
+listeners: { lab: { bind: '127.0.0.1:0', transport: tcp, authenticate: [jwt] } }
+authentication: { jwt: { jwks: { url: 'https://localhost:PORT/keys', ca: issuer.pem, refresh: 1s, allow_addresses: [127.0.0.0/8, '::1'] } } }
+",
+    );
+    let port = issuer(&setup.certificates, &set);
+    let authority = setup.certificates.pem();
+    let broker = setup
+        .replacing("PORT", &port.to_string())
+        .file("issuer.pem", &authority)
+        .start();
+    let come_in = |key: &Ed25519KeyPair| {
+        let mut wire = broker.dial("lab");
+        login(&mut wire, "c", true, "alice", &signed_by(key));
+        wire.expect_connack(0);
+        wire
+    };
+    let mut wire = come_in(&first);
+    // A reload forgets no key.
+    broker.signal("HUP");
+    await_reloads(&broker, 1);
+    wire.expect_quiet();
+    *set.lock().unwrap() = set_of(&second);
+    wire.expect_then_closed("e0 .. 87 *");
+    broker.await_audit("the end", |line| {
+        line["event"] == "disconnect" && line["reason"] == "the key that verified the token is gone"
+    });
+    come_in(&second).expect_quiet();
 }

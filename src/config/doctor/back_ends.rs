@@ -98,7 +98,7 @@ fn keys(config: &Config, findings: &mut Findings) {
             "when-it-fails",
             "authentication.jwt.jwks",
             format!(
-                "a key set that cannot be read again leaves the last good keys for {}; then every token is refused",
+                "a key set that cannot be read again leaves the last good keys for {}; then every token is refused, and sessions by its keys end",
                 jwks.keep
             ),
         );
