@@ -39,7 +39,7 @@ fn while_a_reload_reads_its_files_others_have_their_turn() {
     std::fs::remove_file(&policy).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&policy).status();
     assert!(made.unwrap().success());
-    let (others, turn) = mpsc::channel();
+    let (others, turn) = mpsc::sync_channel(1);
     let written = folder.join("written.yaml");
     let writer = std::thread::spawn(move || {
         let had_their_turn = turn.recv_timeout(Duration::from_secs(60)).is_ok();

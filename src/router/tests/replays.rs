@@ -29,7 +29,7 @@ fn who_retains_does_not_wait_for_a_replay_that_judges() {
         .retained
         .resume(&mut replay, window, Some(&policies), now, |_| {
             taken += 1;
-            let (others, (done, waits)) = (Arc::clone(&router), mpsc::channel());
+            let (others, (done, waits)) = (Arc::clone(&router), mpsc::sync_channel(1));
             std::thread::spawn(move || {
                 retain(&others, "b", "t/b");
                 done.send(()).unwrap();
