@@ -7,6 +7,7 @@ mod foreign_lists;
 mod revocation;
 mod server;
 mod server_names;
+mod suites;
 mod tickets;
 mod validity;
 

@@ -4,26 +4,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::client_certificates::{AnyOf, ClientCertificates};
 use super::revocation::{RevocationList, unix};
 use super::server_names::ServerNames;
-use super::{CertificateRefused, TlsError, tickets};
+use super::{CertificateRefused, TlsError, suites, tickets};
 use crate::net::config::{TlsConfig, TlsVersion, Transport};
 use crate::problem::Problem;
 
 /// One listener, one generation: certificate, client CA, revocation lists and ticket keys as they were when it was built. A reload builds
 /// another and leaves nothing of this one, so no ticket outlives the trust that it was given under (TRN-5).
 pub struct ServerTls {
-    acceptor: TlsAcceptor,
+    /// One configuration but for whose order of suites stands.
+    by_our_order: Arc<ServerConfig>,
+    by_client_order: Arc<ServerConfig>,
     /// What the handshake asks, and a resumption again.
     certificates: Option<Arc<AnyOf>>,
     clients: Option<Arc<ClientCertificates>>,
@@ -62,7 +63,7 @@ impl ServerTls {
         base: &Path,
         transport: Transport,
     ) -> Result<Self, Vec<Problem>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(suites::provider());
         let names = ServerNames::load(config, base, &provider);
         let load = |config| {
             ClientCertificates::load(config, base, provider.signature_verification_algorithms)
@@ -121,8 +122,11 @@ impl ServerTls {
         }
         // 0-RTT data can be replayed by anybody who saw it.
         server.max_early_data_size = 0;
+        let by_client_order = Arc::new(server.clone());
+        server.ignore_client_order = true;
         Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(server)),
+            by_our_order: Arc::new(server),
+            by_client_order,
             certificates,
             clients,
             devices,
@@ -134,12 +138,21 @@ impl ServerTls {
         &self,
         stream: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, PeerTls), TlsError> {
-        let stream = self.acceptor.accept(stream).await?;
+        let stream = self.handshake(stream).await?;
         let peer = PeerTls::of(stream.get_ref().1);
         if peer.resumed {
             self.judge_resumed(&peer, SystemTime::now())?;
         }
         Ok((stream, peer))
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let config = match suites::by_client_order(start.client_hello().cipher_suites()) {
+            true => &self.by_client_order,
+            false => &self.by_our_order,
+        };
+        start.into_stream(Arc::clone(config)).await
     }
 
     /// As the handshake judged it.

@@ -33,6 +33,52 @@ async fn both_versions_with_forward_secret_suites_and_a_post_quantum_exchange() 
     }
 }
 
+/// The cheapest that the client offers, unless it has reason to want another.
+#[tokio::test]
+async fn the_suite_is_ours_to_choose_but_for_clients_without_aes() {
+    const AES_128: &str = "AES_128_GCM_SHA256";
+    const AES_256: &str = "AES_256_GCM_SHA384";
+    const CHA_CHA: &str = "CHACHA20_POLY1305_SHA256";
+    let rows: [(&[&str], &str); 7] = [
+        (&[AES_256, AES_128, CHA_CHA], AES_128),
+        (&[AES_256, CHA_CHA, AES_128], AES_128),
+        (&[AES_128, CHA_CHA], AES_128),
+        (&[CHA_CHA, AES_128, AES_256], CHA_CHA),
+        (&[CHA_CHA], CHA_CHA),
+        (&[AES_256], AES_256),
+        (&[AES_256, CHA_CHA], AES_256),
+    ];
+    let ca = Authority::root("ca");
+    let (folder, config) = server_files(&ca, ClientAuth::Off);
+    let server = build(&config, &folder);
+    for (version, (offered, expected)) in [&TLS13, &TLS12]
+        .into_iter()
+        .flat_map(|version| rows.map(|row| (version, row)))
+    {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let all = std::mem::take(&mut provider.cipher_suites);
+        for wanted in offered {
+            let named = |suite: &&rustls::SupportedCipherSuite| {
+                suite
+                    .suite()
+                    .as_str()
+                    .is_some_and(|name| name.ends_with(wanted))
+            };
+            provider.cipher_suites.extend(all.iter().filter(named));
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(ca.certificate.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (peer, _) = connect(&server, &Arc::new(client), "localhost").await;
+        let suite = peer.unwrap().suite;
+        assert!(suite.ends_with(expected), "{offered:?}: {suite}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_without_post_quantum_exchange_is_served() {
     let ca = Authority::root("ca");
