@@ -205,7 +205,14 @@ impl Drop for Reserved<'_> {
     }
 }
 
+/// A check takes its thread for many milliseconds: whoever is connected goes first where both want a core.
+const NICENESS: i32 = 10;
+
 fn work(shared: &Shared, memory_kib: u64) {
+    // On Linux this is of the calling thread alone. (setpriority(2))
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "password checks have the priority of everything else");
+    }
     while let Some((job, reserved)) = shared.next(memory_kib) {
         // Nobody waits any more: the client is gone or was told that it is late.
         if job.verdict.is_closed() || Instant::now() >= job.deadline {

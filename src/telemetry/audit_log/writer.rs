@@ -67,25 +67,32 @@ impl Writer {
 
     pub(super) fn run(mut self) {
         while !self.closed {
-            match self.receiver.recv_timeout(TICK) {
+            let caught_up = match self.receiver.recv_timeout(TICK) {
                 Ok(message) => self.gather(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.closed = true,
-            }
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.closed = true;
+                    false
+                }
+            };
             self.sum_up();
             self.write_out();
+            if caught_up && !self.closed {
+                std::thread::sleep(BREATH);
+            }
         }
     }
 
-    /// Takes what has queued up, as far as one write should go.
-    fn gather(&mut self, first: Message) {
+    /// Takes what has queued up, as far as one write should go; whether that was all.
+    fn gather(&mut self, first: Message) -> bool {
         self.take(first);
         while self.pending.len() < BATCH && !self.closed {
             match self.receiver.try_recv() {
                 Ok(message) => self.take(message),
-                Err(_) => return,
+                Err(_) => return true,
             }
         }
+        false
     }
 
     fn take(&mut self, message: Message) {
@@ -219,6 +226,8 @@ fn lines(bytes: Option<&[u8]>) -> u64 {
 
 /// How often the summary and the lost events are looked at while nothing arrives.
 const TICK: Duration = Duration::from_millis(500);
+/// After a write: what comes meanwhile is written together, and nobody has to wake this thread for it. A lone event waits for nothing.
+const BREATH: Duration = Duration::from_millis(2);
 const RETRY: Duration = Duration::from_millis(100);
 const SYNC: Duration = Duration::from_secs(1);
 const BATCH: usize = 256 * 1024;
