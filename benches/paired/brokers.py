@@ -26,6 +26,12 @@ cafile {folder}/ca.pem
 certfile {folder}/server.pem
 keyfile {folder}/server.key
 require_certificate true
+listener {crl} 127.0.0.1
+cafile {folder}/ca.pem
+certfile {folder}/server.pem
+keyfile {folder}/server.key
+require_certificate true
+crlfile {folder}/ca.crl
 """
 
 # As a user has it: access control, limits and audit are on. Only the rates are above what a storm of one address may do by default.
@@ -48,6 +54,12 @@ listeners:
     bind: 127.0.0.1:{mtls}
     transport: tcp
     tls: {{ certificate: {folder}/server.pem, private_key: {folder}/server.key, client_auth: required, client_ca: [{folder}/ca.pem] }}
+    authenticate: [certificate]
+    max_connections: 50000
+  crl:
+    bind: 127.0.0.1:{crl}
+    transport: tcp
+    tls: {{ certificate: {folder}/server.pem, private_key: {folder}/server.key, client_auth: required, client_ca: [{folder}/ca.pem], crl: [{folder}/ca.crl] }}
     authenticate: [certificate]
     max_connections: 50000
 policies: [{data}/policies]
@@ -123,6 +135,14 @@ next_connection_delay_ms = 1
 """
 
 
+# No broker: what TLS alone costs.
+BARE = """\
+{folder}
+{tls}
+{mtls}
+"""
+
+
 @dataclass
 class Running:
     pid: int
@@ -138,14 +158,16 @@ class Broker:
     name: str
     configuration: str
     command: list
-    transports: tuple = ("tcp", "tls", "mtls")
+    transports: tuple = ("tcp", "tls", "mtls", "crl")
     files: dict = field(default_factory=dict)
     # rumqttd tells the format by the ending.
     ending: str = "conf"
+    # What else it can be measured by, where it is no broker.
+    figures: str = ""
 
     @contextlib.contextmanager
     def start(self, folder):
-        ports = {name: free_port() for name in ("tcp", "tls", "mtls", "admin")}
+        ports = {name: free_port() for name in ("tcp", "tls", "mtls", "crl", "admin")}
         data = folder / self.name
         shutil.rmtree(data, ignore_errors=True)
         for path, text in self.files.items():
@@ -157,7 +179,7 @@ class Broker:
         log = open(data / "log", "w")
         process = subprocess.Popen([*self.command, str(configuration)], stdout=log, stderr=log)
         try:
-            wait_for(process, ports["tcp"], data / "log")
+            wait_for(process, ports[self.transports[0]], data / "log")
             yield Running(process.pid, ports)
         finally:
             process.terminate()
@@ -165,6 +187,13 @@ class Broker:
                 process.wait(15)
             process.kill()
             process.wait()
+
+
+def bare(root):
+    manifest = root / "benches" / "bare" / "Cargo.toml"
+    target = root / "benches" / ".cache" / "bare"
+    subprocess.run(["cargo", "build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(target)], check=True)
+    return Broker("bare", BARE, [str(target / "release" / "bare")], transports=("tls", "mtls"), figures="broker_ms_per_connection")
 
 
 def known(wardgate, root, install_rumqttd):

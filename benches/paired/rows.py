@@ -41,6 +41,8 @@ ROWS = [
     Row("connect TCP", STORM, 0.08, "0.051 Mosquitto", figure=MS),
     Row("connect TLS", STORM, 0.26, "0.385 rmqtt", "tls", MS),
     Row("connect mutual TLS", STORM, 0.43, "0.551 rmqtt", "mtls", MS),
+    Row("connect mutual TLS, 10,000 revoked", STORM, 0.43, "", "crl", MS),
+    Row("connect TLS, 500 at once", "connect --connections 10000 --concurrency 500", 0, "(none may fail)", "tls", MS),
     Row("connect TLS resumed", f"{STORM} --resume", 0.28, "0.382 rmqtt", "tls", MS),
     Row("idle TCP", "idle --connections 9000", 2500, "734 Mosquitto", figure="bytes_per_connection"),
     Row("idle TLS", "idle --connections 5000", 12000, "15,207 Mosquitto", "tls", "bytes_per_connection"),
