@@ -24,7 +24,7 @@ pub struct Event {
     pub rule: Option<Arc<str>>,
     /// `file:line id` of a statement in audit mode that would have decided otherwise.
     pub audited: Option<Arc<str>>,
-    /// `publish` or `subscribe`, where a topic was judged.
+    /// `publish` or `subscribe`, where a topic was judged; `authenticate`, on a connection that was admitted before.
     pub action: Option<&'static str>,
     pub topic: Option<String>,
     pub qos: Option<u8>,

@@ -192,6 +192,7 @@ impl Connection {
             kind: Kind::Authenticate,
             outcome: Outcome::Permitted,
             reason: "authenticated again".into(),
+            action: Some("authenticate"),
             ..event_about(&subject)
         });
         if !audited {

@@ -66,7 +66,8 @@ pub struct AuditLog {
 
 struct Shared {
     on_failure: OnFailure,
-    repeats: Mutex<Repeats>,
+    refusals: Mutex<Repeats>,
+    permits: Mutex<Repeats>,
     /// The last attempt to write failed.
     failing: AtomicBool,
     closing: AtomicBool,
@@ -86,10 +87,12 @@ impl AuditLog {
     /// Opens the folder, made with mode 0700 when missing, and continues the chain where it ended.
     pub fn open(config: &AuditConfig, folder: &Path, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (queue, receiver) = mpsc::sync_channel(QUEUE);
-        let repeats = Repeats::new(config.refusals_per_minute, Instant::now());
+        let now = Instant::now();
+        let refusals = Repeats::of_refusals(config.refusals_per_minute, now);
         let shared = Arc::new(Shared {
             on_failure: config.on_failure,
-            repeats: Mutex::new(repeats),
+            refusals: Mutex::new(refusals),
+            permits: Mutex::new(Repeats::of_permits(now)),
             failing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -137,22 +140,21 @@ impl AuditLog {
 
 impl Sink for AuditLog {
     fn record(&self, event: Event) -> Result<(), Unauditable> {
-        let repeatable = match event.outcome {
-            Outcome::Refused | Outcome::Failed => true,
-            Outcome::Permitted => false,
-        };
-        if repeatable {
-            self.shared.metrics.refused(event.kind);
-            if !self.shared.repeats.lock().takes_a_line(&event) {
-                self.shared.metrics.audit_summed_up.increment();
-                return self.shared.verdict(true);
-            }
+        match event.outcome {
+            Outcome::Refused | Outcome::Failed => self.shared.metrics.refused(event.kind),
+            Outcome::Permitted => {}
+        }
+        if let Some(repeats) = self.shared.repeats(&event)
+            && !repeats.lock().takes_a_line(&event)
+        {
+            self.shared.metrics.audit_summed_up.increment();
+            return self.shared.verdict(true);
         }
         let record = Record::new(SystemTime::now(), event, None);
         match self.queue.try_send(Message::Record(Box::new(record))) {
             Ok(()) => self.shared.verdict(true),
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                self.shared.lose(message, repeatable);
+                self.shared.lose(message);
                 self.shared.verdict(false)
             }
         }
@@ -168,13 +170,27 @@ impl Shared {
         }
     }
 
-    fn lose(&self, message: Message, repeatable: bool) {
-        match message {
-            Message::Record(record) if repeatable => {
+    /// What may come again and again: refusals, and what a client does on a connection that was admitted. A login that succeeds always has its line.
+    fn repeats(&self, event: &Event) -> Option<&Mutex<Repeats>> {
+        match event.outcome {
+            Outcome::Refused | Outcome::Failed => Some(&self.refusals),
+            Outcome::Permitted => event.action.map(|_| &self.permits),
+        }
+    }
+
+    fn lose(&self, message: Message) {
+        let repeats = match &message {
+            Message::Record(record) => self
+                .repeats(record.event())
+                .map(|repeats| (repeats, record)),
+            Message::Flush(_) | Message::Close(_) => None,
+        };
+        match repeats {
+            Some((repeats, record)) => {
                 self.metrics.audit_summed_up.increment();
-                self.repeats.lock().sum_up(record.event());
+                repeats.lock().sum_up(record.event());
             }
-            Message::Record(_) | Message::Flush(_) | Message::Close(_) => {
+            None => {
                 self.metrics.audit_lost.increment();
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,4 +1,4 @@
-//! Refusals that come again and again: counted, and summed up once a minute (LOG-2).
+//! What comes again and again: counted, and summed up once a minute (LOG-2).
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,20 +9,31 @@ use ahash::AHashMap;
 
 use crate::audit::{Event, Kind, Outcome};
 
-/// Who had how many lines in this minute, and how many refusals besides.
+/// Who had how many lines in this minute, and how much besides.
 pub(super) struct Repeats {
     since: Instant,
-    lines: u32,
+    bounds: Bounds,
     lines_left: u32,
     sources: AHashMap<Source, Seen>,
-    /// Refusals of sources that found the table full.
+    /// Those of sources that found the table full.
     elsewhere: u64,
 }
 
-/// An address (IPv6 by /64) and what it was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// How much of it has lines of its own in a minute.
+#[derive(Clone, Copy)]
+struct Bounds {
+    lines: u32,
+    of_one_source: u32,
+    sources: usize,
+    /// What the line says that stands for all other sources.
+    elsewhere: (&'static str, Outcome),
+}
+
+/// An address (IPv6 by /64) and what it was refused; or a user and what he was permitted.
+#[derive(PartialEq, Eq, Hash)]
 struct Source {
     address: Option<IpAddr>,
+    user: Option<(Option<Arc<str>>, Arc<str>)>,
     kind: Kind,
     outcome: Outcome,
 }
@@ -36,20 +47,44 @@ struct Seen {
 }
 
 impl Repeats {
-    pub(super) fn new(lines: u32, now: Instant) -> Self {
-        let sources = AHashMap::new();
+    /// Of refusals, by address. One source has at most half of the lines, so that it cannot hide the others.
+    pub(super) fn of_refusals(lines: u32, now: Instant) -> Self {
+        let bounds = Bounds {
+            lines,
+            of_one_source: lines.div_ceil(2),
+            sources: SOURCES,
+            elsewhere: ("refusals from other addresses, summed up", Outcome::Refused),
+        };
+        Self::new(bounds, now)
+    }
+
+    /// Of what admitted clients may do over and over, by user: nobody turns the trail over by asking for what he has a right to.
+    pub(super) fn of_permits(now: Instant) -> Self {
+        let bounds = Bounds {
+            lines: u32::MAX,
+            of_one_source: PERMITTED,
+            sources: USERS,
+            elsewhere: (
+                "what other users were permitted, summed up",
+                Outcome::Permitted,
+            ),
+        };
+        Self::new(bounds, now)
+    }
+
+    fn new(bounds: Bounds, now: Instant) -> Self {
         Self {
             since: now,
-            lines,
-            lines_left: lines,
-            sources,
+            bounds,
+            lines_left: bounds.lines,
+            sources: AHashMap::new(),
             elsewhere: 0,
         }
     }
 
-    /// Whether this refusal gets a line of its own. One source has at most half of them, so that it cannot hide the others. Else it is summed up.
+    /// Whether this event gets a line of its own. Else it is summed up.
     pub(super) fn takes_a_line(&mut self, event: &Event) -> bool {
-        let share = self.lines.div_ceil(2);
+        let share = self.bounds.of_one_source;
         let lines_left = self.lines_left;
         let Some(seen) = self.seen(event) else {
             return false;
@@ -63,7 +98,7 @@ impl Repeats {
         true
     }
 
-    /// Counts a refusal whose line could not be taken.
+    /// Counts one whose line could not be taken.
     pub(super) fn sum_up(&mut self, event: &Event) {
         if let Some(seen) = self.seen(event) {
             seen.sum(event);
@@ -81,7 +116,7 @@ impl Repeats {
 
     /// Ends the minute early.
     pub(super) fn drain(&mut self) -> Vec<(Event, u64)> {
-        self.lines_left = self.lines;
+        self.lines_left = self.bounds.lines;
         let mut summed: Vec<(Source, Seen)> = std::mem::take(&mut self.sources)
             .into_iter()
             .filter(|(_, seen)| seen.summed > 0)
@@ -99,11 +134,12 @@ impl Repeats {
             .map(|(source, seen)| seen.into_summary(source))
             .collect();
         if others > 0 {
-            let reason = "refusals from other addresses, summed up".into();
+            let (reason, outcome) = self.bounds.elsewhere;
             lines.push((
                 Event {
                     kind: Kind::Audit,
-                    reason,
+                    outcome,
+                    reason: reason.into(),
                     ..Event::default()
                 },
                 others,
@@ -113,12 +149,15 @@ impl Repeats {
     }
 
     fn seen(&mut self, event: &Event) -> Option<&mut Seen> {
+        let username = event.username.clone();
+        let user = username.filter(|_| event.outcome == Outcome::Permitted);
         let source = Source {
-            address: event.ip.map(network),
+            address: event.ip.map(network).filter(|_| user.is_none()),
+            user: user.map(|user| (event.namespace.clone(), user)),
             kind: event.kind,
             outcome: event.outcome,
         };
-        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
+        if self.sources.len() >= self.bounds.sources && !self.sources.contains_key(&source) {
             self.elsewhere = self.elsewhere.saturating_add(1);
             return None;
         }
@@ -136,15 +175,22 @@ impl Seen {
     fn sum(&mut self, event: &Event) {
         self.summed = self.summed.saturating_add(1);
         if self.summed == 1 {
-            self.reason = event.reason.chars().take(REASON).collect();
+            let told = match &event.topic {
+                Some(topic) if event.reason.is_empty() => topic,
+                _ => &event.reason,
+            };
+            self.reason = told.chars().take(REASON).collect();
         }
     }
 
     fn into_summary(self, source: Source) -> (Event, u64) {
         let reason = format!("summed up, beginning with: {}", self.reason);
+        let (namespace, username) = source.user.unzip();
         let event = Event {
             kind: source.kind,
             outcome: source.outcome,
+            namespace: namespace.flatten(),
+            username,
             ip: source.address,
             listener: self.listener,
             reason,
@@ -167,6 +213,9 @@ fn network(address: IpAddr) -> IpAddr {
 
 const WINDOW: Duration = Duration::from_secs(60);
 const SOURCES: usize = 4096;
+const USERS: usize = 64 * 1024;
+/// Lines a minute for what one user is permitted: as many as a client may have subscriptions by default.
+const PERMITTED: u32 = 1000;
 const SUMMARIES: usize = 32;
 const REASON: usize = 128;
 
@@ -186,7 +235,7 @@ mod tests {
 
     fn flood(addresses: u32, each: u64) -> (u64, u64, usize) {
         let start = Instant::now();
-        let mut repeats = Repeats::new(60, start);
+        let mut repeats = Repeats::of_refusals(60, start);
         let mut lines = 0;
         for address in 0..addresses {
             for _ in 0..each {
@@ -211,7 +260,7 @@ mod tests {
 
     #[test]
     fn one_address_cannot_hide_the_others() {
-        let mut repeats = Repeats::new(60, Instant::now());
+        let mut repeats = Repeats::of_refusals(60, Instant::now());
         for _ in 0..1000 {
             repeats.takes_a_line(&refusal(1, Kind::Screen));
         }

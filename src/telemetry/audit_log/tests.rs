@@ -211,6 +211,47 @@ fn log_02_a_flood_of_refusals_is_summed_up_with_a_true_total() {
 }
 
 #[test]
+fn log_02_what_one_user_is_permitted_over_and_over_does_not_turn_the_trail_over() {
+    const ASKED: u64 = 20_000;
+    let scratch = Scratch::new("permitted");
+    let (log, _) = open(&scratch.trail(), &AuditConfig::default());
+    let subscribed = |name: &str, topic: String| Event {
+        kind: Kind::Subscribe,
+        action: Some("subscribe"),
+        topic: Some(topic),
+        ..good_login(name)
+    };
+    log.record(good_login("before")).unwrap();
+    for number in 0..ASKED {
+        log.record(subscribed("loud", format!("t/{number}")))
+            .unwrap();
+    }
+    log.record(subscribed("quiet", "t".into())).unwrap();
+    // Logins have lines of their own, however many.
+    for _ in 0..2000 {
+        log.record(good_login("loud")).unwrap();
+    }
+    assert!(log.close(PATIENCE));
+    let lines = lines(&scratch.trail());
+    let of = |name: &str, event: &str| {
+        let lines = lines.iter();
+        lines
+            .filter(|line| line["username"] == name && line["event"] == event)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("before", "authenticate").len(), 1);
+    assert_eq!(of("quiet", "subscribe").len(), 1);
+    assert_eq!(of("loud", "authenticate").len(), 2000);
+    let told: u64 = of("loud", "subscribe")
+        .iter()
+        .map(|line| line["count"].as_u64().unwrap_or(1))
+        .sum();
+    assert_eq!(told, ASKED, "each of them is counted");
+    // A minute may end in between.
+    assert!(of("loud", "subscribe").len() < 10_000);
+}
+
+#[test]
 fn log_03_a_trail_that_cannot_be_written_is_never_silent() {
     for on_failure in [OnFailure::Deny, OnFailure::Continue] {
         let scratch = Scratch::new(&format!("failure-{on_failure:?}"));

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::folder::Folder;
 use super::line::{self, Record};
+use super::repeats::Repeats;
 use super::{Message, Shared};
 use crate::audit::{Event, Kind, Outcome};
 use crate::units::ByteSize;
+use parking_lot::Mutex;
 
 pub(super) struct Writer {
     receiver: Receiver<Message>,
@@ -116,14 +118,17 @@ impl Writer {
     }
 
     fn sum_up(&mut self) {
-        let summaries = {
-            let mut repeats = self.shared.repeats.lock();
-            if self.closed {
+        let closed = self.closed;
+        let due = |repeats: &Mutex<Repeats>| {
+            let mut repeats = repeats.lock();
+            if closed {
                 repeats.drain()
             } else {
                 repeats.due(Instant::now())
             }
         };
+        let mut summaries = due(&self.shared.refusals);
+        summaries.extend(due(&self.shared.permits));
         for (event, count) in summaries {
             self.push(&Record::new(SystemTime::now(), event, Some(count)));
         }
