@@ -32,7 +32,7 @@ pub enum Charge {
 pub struct ClientBuckets {
     rules: Arc<Rules>,
     policy: Option<(Quota, WhenExceeded)>,
-    /// Written by its owner alone, read by whoever asks how it stands. None before the first charge: most connections publish nothing.
+    /// Written by its owner alone, or by two for the moment of a take-over; read by whoever asks how it stands. None before the first charge: most connections publish nothing.
     spent: Option<Arc<Spending>>,
     user: Option<Arc<UserBuckets>>,
     kept: Arc<Kept>,
@@ -78,6 +78,25 @@ struct Spending {
     messages: AtomicU64,
     bytes: AtomicU64,
     policy: AtomicU64,
+}
+
+impl From<Spent> for Spending {
+    fn from(spent: Spent) -> Self {
+        let spending = Self::default();
+        spending.set(spent);
+        spending
+    }
+}
+
+impl Spent {
+    /// Of two connections of one client.
+    fn max(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.max(other.messages),
+            bytes: self.bytes.max(other.bytes),
+            policy: self.policy.max(other.policy),
+        }
+    }
 }
 
 impl Spending {
@@ -148,24 +167,39 @@ impl Kept {
         Arc::clone(user)
     }
 
-    /// From here on others see what the client spends.
+    /// What the client had spent before, on a connection that it takes over or on an earlier one.
+    fn client(&self, key: u64) -> Option<Arc<Spending>> {
+        let mut clients = self.clients.lock();
+        if let Some(here) = clients.get(&key) {
+            return Some(Arc::clone(here));
+        }
+        let spending = Arc::new(Spending::from(self.left.remove(key)?));
+        clients.insert(key, Arc::clone(&spending));
+        Some(spending)
+    }
+
+    /// From here on others see what the client spends, another connection of the same client too.
     #[cold]
     fn enter(&self, key: u64, spent: Spent) -> Arc<Spending> {
-        let spending = Arc::new(Spending::default());
-        spending.set(spent);
-        self.clients.lock().insert(key, Arc::clone(&spending));
+        let mut clients = self.clients.lock();
+        if let Some(here) = clients.get(&key) {
+            here.set(here.get().max(spent));
+            return Arc::clone(here);
+        }
+        let left = self.left.remove(key).unwrap_or_default();
+        let spending = Arc::new(Spending::from(left.max(spent)));
+        clients.insert(key, Arc::clone(&spending));
         spending
     }
 
-    fn leave_client(&self, key: u64, spent: &Arc<Spending>) {
-        {
-            let mut clients = self.clients.lock();
-            // Another connection of the client may have come meanwhile.
-            if clients.get(&key).is_some_and(|own| Arc::ptr_eq(own, spent)) {
-                clients.remove(&key);
-            }
+    fn leave_client(&self, key: u64, spent: Arc<Spending>) {
+        let mut clients = self.clients.lock();
+        // The map and the one that leaves: nobody else can clone it while the map is locked, nor let go of it.
+        if Arc::strong_count(&spent) <= 2 {
+            clients.remove(&key);
+            self.leave(key, spent.get());
         }
-        self.leave(key, spent.get());
+        drop(spent);
     }
 
     /// What a client has spent, and its user; of somebody who never was here, or too long ago, nothing.
@@ -213,11 +247,10 @@ impl ClientBuckets {
         user: u64,
     ) -> Self {
         let user = rules.concern_users().then(|| kept.user(user));
-        let left = kept.left.remove(client);
         Self {
             rules,
             policy: policy.map(|limit| (limit.into(), limit.when_exceeded)),
-            spent: left.map(|spent| kept.enter(client, spent)),
+            spent: kept.client(client),
             user,
             kept,
             key: client,
@@ -337,7 +370,7 @@ impl ClientBuckets {
 impl Drop for ClientBuckets {
     fn drop(&mut self) {
         if let Some(spent) = self.spent.take() {
-            self.kept.leave_client(self.key, &spent);
+            self.kept.leave_client(self.key, spent);
         }
         if let Some(user) = self.user.take() {
             self.kept.leave_user(user);
@@ -574,6 +607,35 @@ mod tests {
             clients.client(1, 1).charge(1, 0, clients.at(0)),
             Charge::Drop(Limiter::ClientMessages)
         );
+    }
+
+    #[test]
+    fn taking_over_does_not_fill_a_bucket() {
+        // What the old connection has spent by the time its buckets are made, and afterwards.
+        for (before, after) in [(2, 0), (1, 1), (0, 2)] {
+            let clients = Clients::new(DROP);
+            let mut old = clients.client(1, 1);
+            if before > 0 {
+                assert_eq!(old.charge(before, 0, clients.at(0)), Charge::Granted);
+            }
+            let mut new = clients.client(1, 1);
+            if after > 0 {
+                assert_eq!(old.charge(after, 0, clients.at(0)), Charge::Granted);
+            }
+            if before == 0 {
+                // Nothing was spent when it came: its first charge meets what was meanwhile.
+                let _ = new.charge(1, 0, clients.at(0));
+            }
+            let empty = Charge::Drop(Limiter::ClientMessages);
+            assert_eq!(new.charge(1, 0, clients.at(0)), empty, "{before} {after}");
+            drop(old);
+            let third = clients.client(1, 1).charge(1, 0, clients.at(0));
+            assert_eq!(third, empty, "{before} {after}");
+            drop(new);
+            assert!(clients.kept.clients.lock().is_empty(), "nobody is here");
+            let later = clients.client(1, 1).charge(1, 0, clients.at(0));
+            assert_eq!(later, empty, "{before} {after}");
+        }
     }
 
     #[test]
