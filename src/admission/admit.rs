@@ -82,14 +82,15 @@ pub fn client(subject: &Subject) -> Client<'_> {
     }
 }
 
-/// The narrowest of the buckets that policies give the client.
+/// One bucket within all that policies give the client: the narrowest rate, and the smallest burst.
 pub fn policy_limit(rights: &Compiled) -> Option<MessageLimit> {
     let narrowest = rights
         .limits()
         .max_by_key(|limit| limit.rate.period() / limit.rate.amount())?;
+    let burst = rights.limits().map(|limit| limit.burst).min()?;
     Some(MessageLimit {
         rate: narrowest.rate,
-        burst: Some(Count::new(narrowest.burst)),
+        burst: Some(Count::new(burst)),
         when_exceeded: WhenExceeded::default(),
     })
 }
@@ -136,4 +137,43 @@ fn told(stream: Stream, subject: &Subject, connect: &Connect, cause: Cause) -> B
         version: Some(connect.protocol_version),
         room: Some(room_of(connect)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::identity::{Identity, Method};
+    use crate::policy::Policies;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::PathBuf;
+
+    #[test]
+    fn every_limit_of_every_policy_holds() {
+        let rows = [
+            (vec![], None),
+            (vec![("20/s", 20)], Some(("20/s", 20))),
+            (vec![("10/s", 100_000), ("20/s", 20)], Some(("10/s", 20))),
+            (vec![("20/s", 20), ("600/min", 30)], Some(("600/min", 20))),
+        ];
+        for (limits, expected) in rows {
+            let mut yaml = "version: 1\npolicies:\n  - { id: all, who: { any: true }, allow: [{ publish: '#' }] }\n".to_owned();
+            for (number, (rate, burst)) in limits.iter().enumerate() {
+                yaml.push_str(&format!("  - {{ id: p{number}, who: {{ any: true }}, limits: {{ messages: {{ rate: {rate}, burst: {burst} }} }} }}\n"));
+            }
+            let policies = Policies::parse(&[(PathBuf::from("p.yaml"), yaml)]).unwrap();
+            let rights = Arc::new(policies).compile(&Arc::new(Subject {
+                identity: Identity::new(Method::PASSWORD, "lab".into(), "alice".into()),
+                client_id: "c".into(),
+                ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                listener: "lab".into(),
+                protocol: "mqtt",
+            }));
+            let limit = policy_limit(&rights);
+            let told = limit.map(|limit| (limit.rate.to_string(), limit.burst));
+            let expected = expected.map(|(rate, burst)| (rate.to_owned(), Some(Count::new(burst))));
+            assert_eq!(told, expected, "{limits:?}");
+        }
+    }
 }
