@@ -147,7 +147,9 @@ impl Connection {
             &mut worker.wakes,
         ) {
             Ok(published) => published,
-            Err(PublishError::Store) if !self.session.version().is_v5() => {
+            Err(PublishError::Store)
+                if qos > QoS::AtMostOnce && !self.session.version().is_v5() =>
+            {
                 // It cannot be told, and must not believe that we have the message: no acknowledgement. It sends again when it has reconnected.
                 return Err(Ending::Asked(End {
                     reason_code: ReasonCode::QuotaExceeded,

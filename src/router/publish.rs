@@ -156,7 +156,8 @@ impl Router {
         })
     }
 
-    /// Whether a retained message is written too; an error when the message `must_survive` and cannot. QoS 0 promises nothing and goes on.
+    /// Whether a retained message is written too; an error when the message `must_survive` and cannot. QoS 0 promises nothing and goes on, unless it is to be retained:
+    /// after a restart an older one would be back (LIM-8).
     fn keeps(
         &self,
         message: &Message,
@@ -171,7 +172,7 @@ impl Router {
         if message.author().identity.method == Method::SYSTEM {
             return Ok(false);
         }
-        if message.qos() > QoS::AtMostOnce && must_survive() {
+        if (message.retain() || message.qos() > QoS::AtMostOnce) && must_survive() {
             Err(PublishError::Store)
         } else {
             Ok(false)
