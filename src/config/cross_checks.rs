@@ -60,6 +60,13 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
             );
         }
     }
+    let jwt = config.authentication.jwt.as_ref();
+    if jwt.is_some_and(|jwt| jwt.acl_mode.is_some() && jwt.acl_claim.is_none()) {
+        found.at(
+            &["authentication", "jwt", "acl_mode"],
+            "says nothing without `acl_claim`",
+        );
+    }
     binds(config, &mut found);
     found.problems
 }

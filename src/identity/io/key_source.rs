@@ -146,12 +146,6 @@ fn read(config: &JwtConfig, base: &Path) -> Result<Vec<Arc<KeySet>>, Vec<Problem
             "authentication.jwt.leeway: at most 1m",
         ));
     }
-    if config.acl_mode.is_some() && config.acl_claim.is_none() {
-        problems.push(Problem::whole(
-            base,
-            "authentication.jwt.acl_mode: says nothing without `acl_claim`",
-        ));
-    }
     let mut keys = Vec::new();
     for key in &config.keys {
         match read_key(key, base) {
