@@ -13,12 +13,14 @@ mod support;
 
 mod bans;
 mod directory;
+mod flow;
 mod identity;
 mod listeners;
 mod lockout;
 mod logs;
 mod overload;
 mod passwords;
+mod permits;
 mod persons;
 mod policy;
 mod reload;
