@@ -316,7 +316,8 @@ impl Connection {
             let waiting = self.handle.outbox().load().0;
             let room = self.session.window().saturating_sub(waiting).min(STEP);
             let router = &self.node.router;
-            let goes_on = router.replay(&self.handle, replay, room, now, &mut worker.deliveries);
+            let space = (room, self.session.reach());
+            let goes_on = router.replay(&self.handle, replay, space, now, &mut worker.deliveries);
             let found = !worker.deliveries.is_empty();
             // What was dropped left its room: the next round uses it.
             let _all_sent = self.send_all(worker, now);

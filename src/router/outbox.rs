@@ -309,9 +309,22 @@ impl Outbox {
         }
     }
 
-    /// Gives a delivery that did not come through the queue its place in the order.
-    pub(super) fn number(&self, delivery: &mut Delivery) {
-        self.inner.lock().number(delivery, None);
+    /// Gives deliveries that did not come through the queue their places in the order. Those whose identifiers are not free wait in the queue.
+    pub(super) fn number(&self, deliveries: &mut Vec<Delivery>, mut reach: Reach) {
+        let mut inner = self.inner.lock();
+        for mut delivery in std::mem::take(deliveries) {
+            inner.number(&mut delivery, None);
+            if delivery.qos == QoS::AtMostOnce {
+                deliveries.push(delivery);
+            } else if reach.contains(delivery.sequence) {
+                reach.narrow(delivery.sequence);
+                deliveries.push(delivery);
+            } else {
+                inner.bytes += delivery.message.queued_bytes();
+                inner.expires_at(delivery.message.expires_at());
+                inner.queue.push_back(delivery);
+            }
+        }
     }
 
     /// What a session that was kept begins with; everything up to `sent` is in `window`, or in flight.

@@ -12,7 +12,9 @@ use crate::identity::Method;
 use crate::limits;
 use crate::mqtt::{QoS, Subscription};
 use crate::policy::PublishPermit;
-use crate::session::{Content, Delivery, Message, Position, QueueConfig, SessionId, WhenFull};
+use crate::session::{
+    Content, Delivery, Message, Position, QueueConfig, Reach, SessionId, WhenFull,
+};
 use crate::units::ByteSize;
 use std::sync::Arc;
 use std::task::Waker;
@@ -337,6 +339,7 @@ impl Router {
         taken: &mut Vec<Delivery>,
         replay: &Replay,
         goes_on: bool,
+        reach: Reach,
     ) {
         /// The connection asks for no more than its client's window takes.
         const UNLIMITED: QueueConfig = QueueConfig {
@@ -345,9 +348,7 @@ impl Router {
             when_full: WhenFull::DropNewest,
         };
         let Some(session) = self.stored(handle) else {
-            for delivery in taken {
-                handle.outbox().number(delivery);
-            }
+            handle.outbox().number(taken, reach);
             return;
         };
         let unlimited = Bounds {

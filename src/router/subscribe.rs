@@ -8,7 +8,7 @@ use super::store::Replaying;
 use super::{Parked, Router};
 use crate::mqtt::{QoS, RetainHandling, Subscription, SubscriptionIdentifier, SubscriptionOptions};
 use crate::policy::{self, Denial, SubscribePermit};
-use crate::session::{Delivery, Position, SessionId};
+use crate::session::{Delivery, Position, Reach, SessionId};
 use std::collections::btree_map;
 use std::sync::Arc;
 use std::time::Instant;
@@ -126,12 +126,12 @@ impl Router {
         })
     }
 
-    /// The next retained messages of a replay, as many as `room` says; false when it is over.
+    /// The next retained messages of a replay, as many as `room` says and `reach` has identifiers for; false when it is over.
     pub fn replay(
         &self,
         handle: &Arc<SessionHandle>,
         replay: &mut Replay,
-        room: usize,
+        (room, reach): (usize, Reach),
         now: Instant,
         taken: &mut Vec<Delivery>,
     ) -> bool {
@@ -166,7 +166,7 @@ impl Router {
                 taken.extend(permitted.then_some(delivery));
                 permitted
             });
-        self.number(handle, taken, replay, goes_on);
+        self.number(handle, taken, replay, goes_on, reach);
         if handle.judged() != judged {
             taken.retain(|delivery| {
                 self.permits(handle, &delivery.message, delivery.qos, true, None)

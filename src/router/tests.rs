@@ -369,7 +369,13 @@ fn retained_messages_are_replayed_in_windows_each_once() {
     let (mut topics, mut rounds) = (BTreeSet::new(), 0);
     loop {
         let mut taken = Vec::new();
-        let goes_on = router.replay(&handle, &mut replay, 64, Instant::now(), &mut taken);
+        let goes_on = router.replay(
+            &handle,
+            &mut replay,
+            (64, Reach::default()),
+            Instant::now(),
+            &mut taken,
+        );
         assert!(taken.len() <= 64);
         for delivery in taken {
             assert!(delivery.retain);
@@ -401,7 +407,13 @@ fn sto_01_a_replay_to_a_durable_session_is_told_with_its_messages_until_it_is_ov
     };
     after(None);
     let mut step = |room| {
-        let goes_on = router.replay(&handle, &mut replay, room, Instant::now(), &mut Vec::new());
+        let goes_on = router.replay(
+            &handle,
+            &mut replay,
+            (room, Reach::default()),
+            Instant::now(),
+            &mut Vec::new(),
+        );
         (goes_on, store.rows(&handle).len())
     };
     assert_eq!(step(0), (true, 0));
@@ -788,4 +800,33 @@ fn lim_05_what_has_expired_holds_no_place_in_a_full_queue() {
             );
         }
     }
+}
+
+/// One old message that nobody acknowledges must not cost a retained one its delivery.
+#[test]
+fn a_retained_message_too_far_ahead_for_its_identifier_waits_in_the_queue() {
+    let mut mqtt = MqttConfig::default();
+    mqtt.queue.messages = 100_000;
+    let router = router(mqtt);
+    publish(&router, "kept", QoS::AtLeastOnce, true, "retained");
+    let handle = open(&router, "reader", 0);
+    subscribe(&router, &handle, "t", QoS::AtLeastOnce, 1);
+    let mut inflight = crate::session::Inflight::default();
+    for number in 0..20_000 {
+        publish(&router, "t", QoS::AtLeastOnce, false, "x");
+        for delivery in take(&handle) {
+            if number == 0 {
+                let outgoing = crate::session::Outgoing::PubAck(delivery);
+                assert!(inflight.insert(1, outgoing).is_some());
+            }
+        }
+    }
+    let mut replay = subscribe(&router, &handle, "kept", QoS::AtLeastOnce, 2).unwrap();
+    let mut taken = Vec::new();
+    let space = (64, inflight.reach());
+    let _goes_on = router.replay(&handle, &mut replay, space, Instant::now(), &mut taken);
+    assert!(taken.is_empty(), "no identifier is free for it");
+    let first = crate::mqtt::PacketIdentifier::MIN;
+    assert!(inflight.remove(first).is_some());
+    assert_eq!(payloads(&handle), ["retained"]);
 }

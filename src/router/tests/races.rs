@@ -68,7 +68,13 @@ fn a_message_that_is_retained_while_somebody_subscribes_reaches_him() {
     let mut received = Vec::new();
     if let Some(mut replay) = replay.recv().unwrap() {
         let mut taken = Vec::new();
-        router.replay(&handle, &mut replay, 64, Instant::now(), &mut taken);
+        router.replay(
+            &handle,
+            &mut replay,
+            (64, Reach::default()),
+            Instant::now(),
+            &mut taken,
+        );
     }
     received.extend(payloads(&handle));
     assert!(received.contains(&"new".to_owned()), "{received:?}");

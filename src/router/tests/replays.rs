@@ -58,7 +58,13 @@ fn pol_07_a_step_judges_a_few_authors_and_every_message_is_judged_once() {
     for (round, steps) in [("judged now", 7..20), ("remembered", 1..2)] {
         let mut replay = subscribe(&router, &handle, "t/#", QoS::AtMostOnce, 1).unwrap();
         let (mut taken, mut done) = (Vec::new(), 1);
-        while router.replay(&handle, &mut replay, usize::MAX, Instant::now(), &mut taken) {
+        while router.replay(
+            &handle,
+            &mut replay,
+            (usize::MAX, Reach::default()),
+            Instant::now(),
+            &mut taken,
+        ) {
             done += 1;
         }
         assert!(steps.contains(&done), "{round}: {done}");

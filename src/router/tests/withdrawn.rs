@@ -81,7 +81,13 @@ fn step(
     room: usize,
 ) -> (bool, Vec<String>) {
     let mut taken = Vec::new();
-    let goes_on = router.replay(handle, replay, room, Instant::now(), &mut taken);
+    let goes_on = router.replay(
+        handle,
+        replay,
+        (room, Reach::default()),
+        Instant::now(),
+        &mut taken,
+    );
     taken.extend(take(handle));
     let topics = taken
         .iter()
@@ -182,7 +188,13 @@ fn pol_06_a_replay_goes_on_with_the_quality_that_is_left() {
     let mut qualities = Vec::new();
     for _ in 0..3 {
         let mut taken = Vec::new();
-        router.replay(&handle, &mut replay, 1, Instant::now(), &mut taken);
+        router.replay(
+            &handle,
+            &mut replay,
+            (1, Reach::default()),
+            Instant::now(),
+            &mut taken,
+        );
         qualities.extend(taken.iter().map(|delivery| delivery.qos));
         router.replace(policies(NARROW), MqttConfig::default());
     }
