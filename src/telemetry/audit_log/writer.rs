@@ -78,8 +78,9 @@ impl Writer {
                 }
             };
             self.sum_up();
-            self.write_out();
-            if caught_up && !self.closed {
+            let at_once = self.write_out();
+            // Behind a disk that failed the queue may be full.
+            if caught_up && at_once && !self.closed {
                 std::thread::sleep(BREATH);
             }
         }
@@ -155,9 +156,11 @@ impl Writer {
         self.push(&Record::new(SystemTime::now(), event, count));
     }
 
-    /// Writes until nothing is pending. While that fails the queue fills up behind us, and `record` tells its callers.
-    fn write_out(&mut self) {
+    /// Writes until nothing is pending; whether the first attempt did. While it fails the queue fills up behind us, and `record` tells its callers.
+    fn write_out(&mut self) -> bool {
+        let mut at_once = true;
         while let Err(error) = self.flush() {
+            at_once = false;
             if !self.shared.failing.swap(true, Ordering::Relaxed) {
                 self.shared.metrics.audit_failing.set(1);
                 tracing::error!(%error, "the audit log cannot be written");
@@ -167,7 +170,7 @@ impl Writer {
                     bytes = self.pending.len(),
                     "audit lines were not written before the end"
                 );
-                return;
+                return false;
             }
             std::thread::sleep(RETRY);
         }
@@ -178,6 +181,7 @@ impl Writer {
         for answer in self.waiting.drain(..) {
             let _ = answer.try_send(());
         }
+        at_once
     }
 
     fn flush(&mut self) -> io::Result<()> {
