@@ -25,6 +25,7 @@ mod start;
 mod sys;
 mod turn;
 mod watch;
+mod withheld;
 mod worker;
 
 pub use self::bans::restore_bans;

@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::running::Running;
-use super::shed;
+use super::{shed, withheld};
 use crate::audit::{Event, Kind, Outcome};
 use crate::limits::{Overload, Reading, Stage};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(super) async fn beat(running: Running) {
             .lag_microseconds
             .set(i64::try_from(reading.lag.as_micros()).unwrap_or(i64::MAX));
         enter(&node, stage, reading);
+        withheld::tell(&node);
         if stage == Stage::SlowConsumers {
             shed::slow_consumers(&node);
         }

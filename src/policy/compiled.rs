@@ -123,7 +123,25 @@ impl Compiled {
         retain: bool,
         share: Option<&str>,
     ) -> bool {
-        self.judge().deliver(topic.as_str(), qos, retain, share)
+        let verdict = self.judge().deliver(topic.as_str(), qos, retain, share);
+        matches!(verdict, Verdict::Allowed(_))
+    }
+
+    /// The refusal behind a delivery that is not permitted.
+    pub fn why_not_delivered(
+        &self,
+        topic: &TopicName,
+        qos: QoS,
+        retain: bool,
+        share: Option<&str>,
+    ) -> Option<Denial> {
+        let denial = |by| Denial::new(Action::Subscribe, by, None, false);
+        match self.judge().deliver(topic.as_str(), qos, retain, share) {
+            Verdict::Allowed(_) => None,
+            Verdict::DeniedBy(rule) => Some(denial(self.rule_id(rule))),
+            Verdict::Narrowed => Some(denial(None).narrowed(self.token_name())),
+            Verdict::NothingMatched => Some(denial(None)),
+        }
     }
 
     /// Whether an attempt of an assertion or of `explain` would be permitted.

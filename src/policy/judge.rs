@@ -157,8 +157,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a message may be delivered: `qos` and `retain` as they stand in the PUBLISH that would be sent.
-    pub(super) fn deliver(&self, topic: &str, qos: QoS, retain: bool, share: Option<&str>) -> bool {
+    /// Whether a message is delivered: `qos` and `retain` as they stand in the PUBLISH that would be sent.
+    pub(super) fn deliver(
+        &self,
+        topic: &str,
+        qos: QoS,
+        retain: bool,
+        share: Option<&str>,
+    ) -> Verdict {
         let asked = Asked::topic(topic);
         let matches = |rule: &Rule| {
             let at_qos = match rule.effect {
@@ -179,7 +185,7 @@ impl<'a> Judge<'a> {
                 of_token.note(rule.effect, number);
             }
         });
-        matches!(self.verdict(of_policies, of_token), Verdict::Allowed(_))
+        self.verdict(of_policies, of_token)
     }
 
     /// The statement of this number, of a policy or of the token's list.

@@ -4,6 +4,7 @@ use super::handle::{Owner, Parked, SessionHandle, State};
 use super::outbox::End;
 use super::publish::Wakes;
 use super::store::SessionRecord;
+use super::withheld::{Kind, Withheld};
 use super::{RouteCache, Router};
 use crate::limits;
 use crate::mqtt::{ReasonCode, Will};
@@ -351,12 +352,22 @@ impl Router {
 
     /// A will is judged again when it is sent, as the identity then is (POL-8). The caller holds the store's gate.
     fn publish_will(&self, handle: &SessionHandle, will: Will, now: Instant, wakes: &mut Wakes) {
-        let Ok(permit) = handle
-            .rights()
-            .permit_publish(will.topic, will.qos, will.retain)
-        else {
-            self.counters.withheld.add(1);
-            return;
+        let rights = handle.rights();
+        let judged = rights.permit_publish(will.topic.clone(), will.qos, will.retain);
+        let permit = match judged {
+            Ok(permit) => permit,
+            Err(denial) => {
+                return self.note_withheld(handle, || {
+                    Some(Withheld {
+                        subject: Arc::clone(rights.subject()),
+                        of: Kind::Will,
+                        topic: will.topic,
+                        qos: will.qos,
+                        retain: will.retain,
+                        denial,
+                    })
+                });
+            }
         };
         let content = Content::from_session(handle.id(), will.payload, will.properties);
         let published = self.route(&permit, content, &mut RouteCache::default(), now, wakes);

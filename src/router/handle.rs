@@ -25,6 +25,8 @@ pub struct SessionHandle {
     rights: ArcSwap<Compiled>,
     /// How often it was judged again.
     judged: AtomicU64,
+    /// The last look at what was withheld that something of this session was put down for.
+    withheld_at: AtomicU64,
     durable: AtomicBool,
     /// The store has a record of it.
     kept: AtomicBool,
@@ -87,6 +89,7 @@ impl SessionHandle {
             outbox: Outbox::default(),
             rights: ArcSwap::new(rights),
             judged: AtomicU64::new(0),
+            withheld_at: AtomicU64::new(0),
             durable: AtomicBool::new(false),
             kept: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -103,6 +106,11 @@ impl SessionHandle {
 
     pub fn client_id(&self) -> &Arc<str> {
         &self.client_id
+    }
+
+    /// Whether something was put down for this look before.
+    pub(super) fn told_withheld(&self, look: u64) -> bool {
+        self.withheld_at.swap(look, Ordering::Relaxed) == look
     }
 
     pub fn owner(&self) -> &Owner {

@@ -17,6 +17,7 @@ mod shared;
 mod store;
 mod subscribe;
 mod timers;
+mod withheld;
 
 pub use self::claim::{Claim, Departure, Refused};
 pub use self::counters::Counters;
@@ -33,6 +34,7 @@ pub use self::store::{
     WINDOW_BYTES, WINDOW_MESSAGES,
 };
 pub use self::subscribe::{Made, SubscribeError};
+pub use self::withheld::{Kind as WithheldKind, Withheld};
 
 use self::index::Index;
 use self::registry::Registry;
@@ -56,6 +58,7 @@ pub struct Router {
     retained: Retained,
     timers: Timers,
     counters: Counters,
+    withheld: withheld::List,
     policies: ArcSwap<Policies>,
     settings: ArcSwap<Settings>,
     store: Arc<dyn Store>,
@@ -84,6 +87,7 @@ impl Router {
             retained: Retained::default(),
             timers: Timers::default(),
             counters: Counters::default(),
+            withheld: withheld::List::default(),
             policies: ArcSwap::new(policies),
             settings: ArcSwap::from_pointee(Settings::new(mqtt)),
             store,

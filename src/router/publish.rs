@@ -417,7 +417,9 @@ impl Router {
         let permitted = handle
             .rights()
             .permits_delivery(message.topic(), qos, retain, share);
-        self.counters.withheld.add(u64::from(!permitted));
+        if !permitted {
+            self.withhold_delivery(handle, message, (qos, retain), share);
+        }
         permitted
     }
 }

@@ -217,3 +217,37 @@ fn explain_takes_somebody_as_a_login_here_would() {
         assert!(errors.contains(told), "{arguments:?}: {errors}");
     }
 }
+
+/// Nobody is there to be told of it by a reason code: the trail and the denials tell.
+#[test]
+fn what_is_withheld_on_its_way_out_is_told_with_its_decision() {
+    let policy = "
+version: 1
+policies:
+  - id: open
+    who: { any: true }
+    allow: [{ publish: '#' }, { subscribe: '#' }]
+  - id: closed
+    who: { client_id: reader }
+    deny: [{ subscribe: 'secret/#' }]
+";
+    let broker = Setup::new(LAB).policy(policy).start();
+    let mut reader = broker.dial("lab");
+    connect(&mut reader, "reader");
+    reader.send("82 .. 0001 <> s'#' 01");
+    reader.expect("90 .. 0001 <*> 01");
+    let mut writer = broker.dial("lab");
+    connect(&mut writer, "writer");
+    writer.send("32 .. s'secret/x' 0001 <> 'x'");
+    writer.expect("40 .. 0001 *");
+    let line = broker.await_audit("the delivery", |line| line["event"] == "deliver");
+    assert_eq!(line["outcome"], "refused", "{line}");
+    assert_eq!(line["client_id"], "reader", "{line}");
+    assert_eq!(line["topic"], "secret/x", "{line}");
+    assert!(
+        line["rule"].as_str().unwrap().ends_with(" closed"),
+        "{line}"
+    );
+    assert!(line["decision"].is_string(), "{line}");
+    reader.expect_quiet();
+}

@@ -297,7 +297,10 @@ impl Terms<'_> {
             }
             Plane::Deliver => {
                 Attempt::topic(word).is_ok()
-                    && judge.deliver(word, self.qos, self.retain, self.share)
+                    && matches!(
+                        judge.deliver(word, self.qos, self.retain, self.share),
+                        Verdict::Allowed(_)
+                    )
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Rights that change while something they permitted is under way (POL-6).
 
 use super::*;
-use crate::router::SubscribeError;
+use crate::router::{SubscribeError, WithheldKind};
 
 fn subscription(filter: &str) -> Subscription {
     Subscription::new(text(filter), TopicLimits::default()).unwrap()
@@ -238,4 +238,49 @@ fn pol_06_a_verdict_of_before_a_reload_passes_nothing_behind_it() {
     assert_eq!(judged_now(publish()), Ok(true));
     group(&[]);
     assert!(publish().is_err());
+}
+
+#[test]
+fn what_is_withheld_is_told_once_for_each_session_between_two_looks() {
+    let router = router(MqttConfig::default());
+    let handle = open(&router, "reader", 0);
+    let deny = "    deny:\n      - subscribe: \"secret/#\"\n      - publish: \"will\"\n";
+    router.replace(policies(&format!("{ALLOW}{deny}")), MqttConfig::default());
+    subscribe(&router, &handle, "#", QoS::AtLeastOnce, 1);
+    for _ in 0..2 {
+        for number in 0..3 {
+            publish(
+                &router,
+                "secret/x",
+                QoS::AtMostOnce,
+                false,
+                &number.to_string(),
+            );
+        }
+        let told = router.take_withheld();
+        let [one] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(one.of, WithheldKind::Delivery);
+        assert_eq!((one.topic.as_str(), one.qos), ("secret/x", QoS::AtMostOnce));
+        assert_eq!(&*one.subject.client_id, "reader");
+        assert!(one.denial.rule().is_some(), "{}", one.denial);
+    }
+    assert_eq!(router.counters().withheld.value(), 6);
+    assert!(router.take_withheld().is_empty());
+    // Permitted when its client came, and no more when it fell due.
+    let will = Will {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: TopicName::new(text("will"), TopicLimits::default()).unwrap(),
+        payload: Bytes::from_static(b"gone"),
+        will_delay_interval: None,
+        properties: None,
+    };
+    depart(&router, &handle, 0, Some(will));
+    let told = router.take_withheld();
+    let [one] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((one.of, one.topic.as_str()), (WithheldKind::Will, "will"));
 }
