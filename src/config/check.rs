@@ -43,7 +43,8 @@ pub fn check(
             warnings = once_each(config.warnings(path, &files, now));
             problems = config.chain_problems(path, &files);
         }
-        problems.extend(files.problems);
+        let placed = |problem| at_its_place(problem, &config.base, path);
+        problems.extend(files.problems.into_iter().map(placed));
         problems.extend(config.out_of_date(now));
     }
     Checked {
@@ -147,6 +148,19 @@ impl Config {
     pub fn load_policies(&self) -> Result<Policies, Vec<Problem>> {
         let files = policy_files(&self.base, &self.policies)?;
         Policies::parse(&files)
+    }
+}
+
+/// A setting that was found wrong where files are opened, which knows its name and not its line.
+fn at_its_place(problem: Problem, base: &Path, path: &Path) -> Problem {
+    let named = problem.message.split_once(": ");
+    let named = named.filter(|(setting, _)| setting.starts_with("authentication."));
+    match named {
+        Some((setting, reason)) if problem.file == base => {
+            let steps: Vec<&str> = setting.split('.').collect();
+            problem_at(path, &steps, format!("{setting}: {reason}"))
+        }
+        Some(_) | None => problem,
     }
 }
 

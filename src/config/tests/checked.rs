@@ -104,6 +104,44 @@ fn a_method_that_lacks_something_is_told_at_its_listener() {
     }
 }
 
+#[test]
+fn what_is_found_where_keys_are_opened_is_told_at_its_line() {
+    let rows = [
+        (
+            "jwt: {}",
+            "  jwt:",
+            "authentication.jwt: neither `keys` nor `jwks` is given",
+        ),
+        (
+            "jwt: { jwks: { url: \"http://x\" } }",
+            "http",
+            "authentication.jwt.jwks.url: only https",
+        ),
+        (
+            "jwt: { jwks: { file: k.json }, leeway: 2m }",
+            "2m",
+            "authentication.jwt.leeway: at most 1m",
+        ),
+    ];
+    let ca = Authority::root("ca");
+    let (folder, _) = server_files(&ca, ClientAuth::Required);
+    folder.write("policy.yaml", POLICY);
+    folder.write("k.json", "{\"keys\": []}");
+    for (section, place, expected) in rows {
+        let text = settings("", "policies: [policy.yaml]\nauthentication:\n");
+        let text = format!("{text}  {section}\n");
+        let found = checked(&folder, &text);
+        let problem = found
+            .problems
+            .iter()
+            .find(|one| one.message.starts_with(expected));
+        let problem = problem.unwrap_or_else(|| panic!("{section}: {:?}", found.problems));
+        let line = text.lines().position(|line| line.contains(place)).unwrap() as u64 + 1;
+        assert_eq!(problem.line, line, "{section}: {problem}");
+        assert!(problem.file.ends_with("wardgate.yaml"), "{problem}");
+    }
+}
+
 /// Whatever is wrong with the settings themselves, the files that they name are looked at too.
 #[test]
 fn one_look_shows_what_is_wrong_with_every_file() {
