@@ -191,7 +191,7 @@ class Broker:
 
 def bare(root):
     manifest = root / "benches" / "bare" / "Cargo.toml"
-    target = root / "benches" / ".cache" / "bare"
+    target = root / "target" / "bare"
     subprocess.run(["cargo", "build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(target)], check=True)
     return Broker("bare", BARE, [str(target / "release" / "bare")], transports=("tls", "mtls"), figures="broker_ms_per_connection")
 
